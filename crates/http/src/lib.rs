@@ -1,0 +1,1 @@
+//! The Tidings HTTP contract on hyper.

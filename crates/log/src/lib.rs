@@ -1,0 +1,1 @@
+//! A durable, segmented, append-only event log with group commit.

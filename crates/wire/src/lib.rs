@@ -1,0 +1,1 @@
+//! An exact, fast codec for server-sent event streams.
