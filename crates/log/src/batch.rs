@@ -1,0 +1,149 @@
+//! A batch: the records of one commit, encoded where they will be written from.
+
+use bytes::Bytes;
+
+use crate::error::AppendError;
+use crate::fields::widen;
+use crate::record::{self, Head, Place};
+
+/// All offsets within a segment are 32 bits wide; this leaves room for a full segment before it.
+const BATCH_BYTES_MAX: usize = 1 << 30;
+
+/// Records that will be committed together, in one contiguous buffer.
+///
+/// The buffer is written to the file as it is, and the frames that
+/// [`Writer::commit`](crate::Writer::commit) gives back are slices of it: an event's bytes are
+/// copied once, when they are pushed.
+#[derive(Debug)]
+pub struct Batch {
+    pub(crate) buffer: Vec<u8>,
+    /// Where each record begins.
+    pub(crate) starts: Vec<u32>,
+    pub(crate) first: u64,
+    pub(crate) time_ms: u64,
+    salt: u64,
+    record_bytes_max: u32,
+    group_open: bool,
+    broken: bool,
+}
+
+/// A place in a batch to come back to.
+#[derive(Clone, Copy, Debug)]
+pub struct Checkpoint {
+    records: usize,
+    bytes: usize,
+    group_open: bool,
+}
+
+impl Batch {
+    pub(crate) fn new(
+        first: u64,
+        time_ms: u64,
+        salt: u64,
+        record_bytes_max: u32,
+        capacity: usize,
+    ) -> Self {
+        Self {
+            buffer: Vec::with_capacity(capacity),
+            starts: Vec::new(),
+            first,
+            time_ms,
+            salt,
+            record_bytes_max,
+            group_open: false,
+            broken: false,
+        }
+    }
+
+    /// Appends a record and returns its sequence.
+    ///
+    /// `frame` gets that sequence and the buffer, to whose end it appends the frame's bytes; it
+    /// must not touch what is there. After an error the batch is as it was before, but for
+    /// [`AppendError::Shrank`].
+    pub fn push(
+        &mut self,
+        head: &Head<'_>,
+        frame: impl FnOnce(u64, &mut Vec<u8>),
+    ) -> Result<u64, AppendError> {
+        let start = self.buffer.len();
+        if start + widen(self.record_bytes_max) > BATCH_BYTES_MAX && start > 0 {
+            return Err(AppendError::BatchFull);
+        }
+        let sequence = self.next_sequence();
+        let commit_offset = crate::fields::narrow(start);
+        let place = Place {
+            salt: self.salt,
+            sequence,
+            time_ms: self.time_ms,
+            commit_offset,
+        };
+        let pushed = record::encode(&mut self.buffer, place, head, self.record_bytes_max, frame);
+        self.broken |= pushed == Err(AppendError::Shrank);
+        pushed?;
+        self.starts.push(commit_offset);
+        self.group_open = head.continues;
+        Ok(sequence)
+    }
+
+    /// The sequence that the next record gets.
+    pub fn next_sequence(&self) -> u64 {
+        self.first + self.starts.len() as u64
+    }
+
+    /// The time that all records of the batch carry. Unix milliseconds.
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// What the commit will write. Bytes.
+    pub fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// This place, for [`Batch::rewind`].
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            records: self.starts.len(),
+            bytes: self.buffer.len(),
+            group_open: self.group_open,
+        }
+    }
+
+    /// Takes back all that was pushed since `checkpoint`, e.g. a group that turned out too large.
+    ///
+    /// A checkpoint that was itself taken back does nothing.
+    pub fn rewind(&mut self, checkpoint: Checkpoint) {
+        if checkpoint.records <= self.starts.len() && checkpoint.bytes <= self.buffer.len() {
+            self.starts.truncate(checkpoint.records);
+            self.buffer.truncate(checkpoint.bytes);
+            self.group_open = checkpoint.group_open;
+        }
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.group_open && !self.broken
+    }
+}
+
+/// What an acknowledged batch became.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The first record's sequence.
+    pub first: u64,
+    /// The last record's sequence; `first - 1` if the batch was empty.
+    pub last: u64,
+    /// The time that the records carry. Unix milliseconds.
+    pub time_ms: u64,
+    /// The frames in sequence order: slices of one buffer.
+    pub frames: Vec<Bytes>,
+}

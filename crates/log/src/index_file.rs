@@ -1,0 +1,334 @@
+//! An index file that is open: what it holds is in `index_layout`.
+//!
+//! Only the place of its sections is kept in memory; all else is read when it is asked for, and
+//! trusted as far as the blocks' checksums go. Every bound is checked all the same.
+
+use crate::blocks::{self, Blocks};
+use crate::error::StorageFault;
+use crate::fields::{Fields, widen};
+use crate::index::{Index, IndexError, List, MemoryIndex, Posting, Sparse, hash};
+use crate::index_layout::{
+    ALIAS_BYTES, ALIASES, EXPIRIES, EXPIRY_BYTES, HEADER_BYTES, MARKS, NAMES, PLACE_BYTES, PLACES,
+    POSTING_BYTES, POSTINGS, SECTIONS, Section, Summary, TOPIC_BYTES, TOPICS, decode_header,
+    decode_place, decode_posting, decode_postings, decode_topic, encode, is_laid_out,
+};
+use crate::storage::Storage;
+
+/// An open index file. Holds no more than where its sections are.
+pub(crate) struct FileIndex {
+    blocks: Blocks,
+    sections: [Section; SECTIONS],
+}
+
+impl FileIndex {
+    /// Opens an index; `None` if it is not one of this segment, or not whole.
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        name: &str,
+        expected: impl FnOnce(&Summary) -> bool,
+        salt: u64,
+    ) -> Option<(Self, Summary, u64)> {
+        let file = storage.open(name).ok()?;
+        let file_bytes = file.len().ok()?;
+        let blocks = Blocks {
+            name: name.to_owned(),
+            file,
+            salt,
+        };
+        let header = blocks.read(0, HEADER_BYTES).ok()?;
+        let (summary, sections) = decode_header(&header)?;
+        let data_bytes = sections
+            .last()
+            .map(|last| last.offset.saturating_add(last.bytes))?;
+        let fits = blocks::file_bytes(data_bytes) == file_bytes && is_laid_out(&sections);
+        (fits && expected(&summary)).then_some((Self { blocks, sections }, summary, file_bytes))
+    }
+
+    pub(crate) fn list(&self, topic: &str) -> Result<Option<List>, IndexError> {
+        let wanted = hash(topic, self.blocks.salt);
+        let before = self.search(TOPICS, TOPIC_BYTES, |entry| {
+            Fields(entry).u64().is_some_and(|hash| hash < wanted)
+        })?;
+        for place in before..self.count(TOPICS, TOPIC_BYTES) {
+            let entry = self.entry(TOPICS, TOPIC_BYTES, place)?;
+            if Fields(&entry).u64() != Some(wanted) {
+                break;
+            }
+            let list = self.topic(&entry)?;
+            if &*list.topic == topic {
+                return Ok(Some(list));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn lists(&self) -> Result<Vec<List>, IndexError> {
+        let entries = self.section(TOPICS)?;
+        let names = self.section(NAMES)?;
+        let lists = entries.chunks(TOPIC_BYTES).map(|entry| {
+            decode_topic(entry, |at, count| {
+                names.get(at..at.checked_add(count)?).map(<[u8]>::to_vec)
+            })
+        });
+        lists.collect::<Option<_>>().ok_or(IndexError::Damaged)
+    }
+
+    pub(crate) fn seek(&self, list: &List, ordinal: u32) -> Result<u32, IndexError> {
+        let (mut low, mut high) = (0, list.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let posting = self.chunk(list, middle, 1)?;
+            if posting
+                .first()
+                .is_some_and(|posting| posting.ordinal < ordinal)
+            {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    pub(crate) fn chunk(
+        &self,
+        list: &List,
+        position: u32,
+        max: usize,
+    ) -> Result<Vec<Posting>, IndexError> {
+        let count = widen(list.count.saturating_sub(position)).min(max);
+        let start = widen(list.start) + widen(position);
+        let bytes = self.entries(POSTINGS, POSTING_BYTES, start, count)?;
+        decode_postings(&bytes)
+    }
+
+    pub(crate) fn places(
+        &self,
+        before: &dyn Fn(&Sparse) -> bool,
+    ) -> Result<(Option<Sparse>, Option<Sparse>), IndexError> {
+        let count = self.search(PLACES, PLACE_BYTES, |entry| {
+            decode_place(entry).is_some_and(|place| before(&place))
+        })?;
+        let last = count
+            .checked_sub(1)
+            .map(|last| self.place_at(last))
+            .transpose()?;
+        let exists = count < self.count(PLACES, PLACE_BYTES);
+        let next = exists.then(|| self.place_at(count)).transpose()?;
+        Ok((last, next))
+    }
+
+    fn place_at(&self, place: usize) -> Result<Sparse, IndexError> {
+        let entry = self.entry(PLACES, PLACE_BYTES, place)?;
+        decode_place(&entry).ok_or(IndexError::Damaged)
+    }
+
+    pub(crate) fn alias(
+        &self,
+        wanted: u64,
+        skip: usize,
+        max: usize,
+    ) -> Result<Vec<Posting>, IndexError> {
+        let hash = |entry: &[u8]| Fields(entry).u64();
+        let start = self.search(ALIASES, ALIAS_BYTES, |entry| {
+            hash(entry).is_some_and(|hash| hash < wanted)
+        })?;
+        let end = self.search(ALIASES, ALIAS_BYTES, |entry| {
+            hash(entry).is_some_and(|hash| hash <= wanted)
+        })?;
+        let end = end.saturating_sub(skip);
+        let start = start.max(end.saturating_sub(max));
+        let bytes = self.entries(ALIASES, ALIAS_BYTES, start, end.saturating_sub(start))?;
+        let postings = bytes.chunks(ALIAS_BYTES).rev().map(|entry| {
+            let mut fields = Fields(entry);
+            fields.u64()?;
+            decode_posting(&mut fields)
+        });
+        postings.collect::<Option<_>>().ok_or(IndexError::Damaged)
+    }
+
+    pub(crate) fn marks(&self, max: usize) -> Result<Vec<Posting>, IndexError> {
+        let count = self.count(MARKS, POSTING_BYTES);
+        let start = count.saturating_sub(max);
+        decode_postings(&self.entries(MARKS, POSTING_BYTES, start, count - start)?)
+    }
+
+    pub(crate) fn expires_ms(&self, ordinal: u32) -> Result<Option<u64>, IndexError> {
+        let place = self.search(EXPIRIES, EXPIRY_BYTES, |entry| {
+            Fields(entry).u32().is_some_and(|found| found < ordinal)
+        })?;
+        if place >= self.count(EXPIRIES, EXPIRY_BYTES) {
+            return Ok(None);
+        }
+        let entry = self.entry(EXPIRIES, EXPIRY_BYTES, place)?;
+        let mut fields = Fields(&entry);
+        Ok(if fields.u32() == Some(ordinal) {
+            fields.u64()
+        } else {
+            None
+        })
+    }
+
+    /// Reads all blocks: for verification.
+    pub(crate) fn verify(&self) -> Result<(), IndexError> {
+        (0..SECTIONS).try_for_each(|section| self.section(section).map(drop))
+    }
+
+    fn topic(&self, entry: &[u8]) -> Result<List, IndexError> {
+        let names = self.place(NAMES);
+        let mut failed = None;
+        let list = decode_topic(entry, |at, count| {
+            if at.checked_add(count)? as u64 > names.bytes {
+                return None;
+            }
+            let read = self.blocks.read(names.offset + at as u64, count);
+            read.map_err(|error| failed = Some(error)).ok()
+        });
+        match (list, failed) {
+            (Some(list), _) => Ok(list),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(IndexError::Damaged),
+        }
+    }
+
+    fn place(&self, section: usize) -> Section {
+        self.sections.get(section).copied().unwrap_or_default()
+    }
+
+    fn count(&self, section: usize, entry_bytes: usize) -> usize {
+        usize::try_from(self.place(section).bytes).unwrap_or(usize::MAX) / entry_bytes
+    }
+
+    fn section(&self, section: usize) -> Result<Vec<u8>, IndexError> {
+        let Section { offset, bytes } = self.place(section);
+        self.blocks.read(
+            offset,
+            usize::try_from(bytes).map_err(|_| IndexError::Damaged)?,
+        )
+    }
+
+    fn entry(&self, section: usize, size: usize, place: usize) -> Result<Vec<u8>, IndexError> {
+        self.entries(section, size, place, 1)
+    }
+
+    fn entries(
+        &self,
+        section: usize,
+        size: usize,
+        start: usize,
+        count: usize,
+    ) -> Result<Vec<u8>, IndexError> {
+        if start.saturating_add(count) > self.count(section, size) {
+            return Err(IndexError::Damaged);
+        }
+        self.blocks.read(
+            self.place(section).offset + (start * size) as u64,
+            count * size,
+        )
+    }
+
+    /// How many entries of a sorted section come before what is looked for.
+    fn search(
+        &self,
+        section: usize,
+        size: usize,
+        before: impl Fn(&[u8]) -> bool,
+    ) -> Result<usize, IndexError> {
+        let (mut low, mut high) = (0, self.count(section, size));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if before(&self.entry(section, size, middle)?) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+}
+
+/// Writes an index beside its segment and opens it.
+pub(crate) fn write(
+    storage: &dyn Storage,
+    name: &str,
+    index: &MemoryIndex,
+    summary: &Summary,
+) -> Result<(Index, u64), StorageFault> {
+    let bytes = blocks::encode(&encode(index, summary), summary.salt);
+    let failed = |error| StorageFault::new("write the index", name, error);
+    // What is there is of an earlier state of the segment, or was not finished.
+    drop(storage.remove(name));
+    let file = storage.create(name).map_err(failed)?;
+    file.write_at(&bytes, 0).map_err(failed)?;
+    file.sync_data().map_err(failed)?;
+    let (index, _, file_bytes) =
+        FileIndex::open(storage, name, |found| found == summary, summary.salt)
+            .ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))?;
+    Ok((Index::File(index), file_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::index_layout::{MAGIC, VERSION, encode_header};
+    use crate::memory::MemoryStorage;
+
+    /// Asks everything that can be asked.
+    fn ask(index: &FileIndex) {
+        let _ = index.verify();
+        let _ = index.list("topic");
+        for list in index.lists().unwrap_or_default() {
+            let _ = index.seek(&list, 3);
+            let _ = index.chunk(&list, 1, 100);
+            let _ = index.list(&list.topic);
+        }
+        let _ = index.places(&|place| place.ordinal < 5);
+        let _ = index.alias(7, 0, 10);
+        let _ = index.marks(10);
+        let _ = index.expires_ms(3);
+    }
+
+    fn store(data: &[u8]) -> MemoryStorage {
+        let storage = MemoryStorage::new();
+        let file = storage.create("x.idx").unwrap();
+        file.write_at(&blocks::encode(data, 9), 0).unwrap();
+        storage
+    }
+
+    proptest! {
+        /// Also an index whose checksums are right may say anything: only its bounds are trusted.
+        #[test]
+        fn arbitrary_data_in_good_blocks(lengths: [u8; SECTIONS], tail in vec(any::<u8>(), 0..9000)) {
+            let summary = Summary {
+                records: 5,
+                first: 1,
+                salt: 9,
+                log_bytes: 10,
+                first_time_ms: 1,
+                last_time_ms: 2,
+            };
+            let mut ends = vec![HEADER_BYTES];
+            for length in lengths {
+                let last = ends.last().copied().unwrap_or(0);
+                ends.push((last + usize::from(length) * 8).min(HEADER_BYTES + tail.len()));
+            }
+            if let Some(last) = ends.last_mut() {
+                *last = HEADER_BYTES + tail.len();
+            }
+            let data = [encode_header(&summary, &ends), tail].concat();
+            let opened = FileIndex::open(&store(&data), "x.idx", |found| *found == summary, 9);
+            ask(&opened.unwrap().0);
+        }
+
+        #[test]
+        fn arbitrary_headers(data in vec(any::<u8>(), 0..400)) {
+            let data = [&MAGIC[..], &VERSION.to_le_bytes(), &data].concat();
+            if let Some((index, ..)) = FileIndex::open(&store(&data), "x.idx", |_| true, 9) {
+                ask(&index);
+            }
+        }
+    }
+}

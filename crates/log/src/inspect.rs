@@ -1,0 +1,422 @@
+//! Looking at a log without opening it: read only, without the lock, also while a hub runs.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Damage, OpenError, StorageFault};
+use crate::header::{HEADER_END, SegmentHeader};
+use crate::index_file::FileIndex;
+use crate::record::Record;
+use crate::recovery::{good_header, later_commit};
+use crate::scanner::{Scanner, Step};
+use crate::segment::{index_name, log_name, name_sequence};
+use crate::storage::{Storage, StorageFile};
+
+/// What there is in a directory.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// The identity of the log, if there is one.
+    pub epoch: Option<String>,
+    /// Oldest first.
+    pub segments: Vec<SegmentReport>,
+}
+
+/// What there is in one segment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SegmentReport {
+    /// The file.
+    pub name: String,
+    /// The sequence that it begins with.
+    pub first: u64,
+    /// Whole records.
+    pub records: u64,
+    /// The file's length. Bytes.
+    pub bytes: u64,
+    /// The oldest record's time. Unix milliseconds; 0 if there is none.
+    pub first_time_ms: u64,
+    /// The newest record's time. Unix milliseconds; 0 if there is none.
+    pub last_time_ms: u64,
+    /// The state of the file beside it.
+    pub index: IndexReport,
+    /// An end that is being written, or was when the process died: of the newest segment only.
+    /// Bytes.
+    pub unfinished_bytes: u64,
+    /// What is wrong. Opening the log would refuse, or reading would.
+    pub problem: Option<OpenProblem>,
+}
+
+/// Something that is wrong with a segment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum OpenProblem {
+    /// Bytes are not what was written.
+    Damaged(Damage),
+    /// Records between this segment and the one before are not there, from this sequence on.
+    Missing(u64),
+    /// It belongs to another log, or to a later version of the format.
+    Foreign(String),
+}
+
+/// The state of a segment's index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IndexReport {
+    /// All of it can be trusted.
+    Good,
+    /// There is none: as for the newest segment, else it is built at the next opening.
+    None,
+    /// It cannot be trusted. It can be removed: it is built again at the next opening.
+    Bad,
+}
+
+impl Report {
+    /// Whether nothing is wrong. An unfinished end is not wrong.
+    pub fn is_sound(&self) -> bool {
+        self.segments
+            .iter()
+            .all(|segment| segment.problem.is_none())
+    }
+}
+
+impl std::fmt::Display for OpenProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Damaged(damage) => damage.fmt(f),
+            Self::Missing(sequence) => {
+                write!(
+                    f,
+                    "records from sequence {sequence} on are missing before it"
+                )
+            }
+            Self::Foreign(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// Reads every byte of a log, and calls `progress` after each segment.
+pub fn verify(
+    storage: &dyn Storage,
+    progress: &mut dyn FnMut(&SegmentReport),
+) -> Result<Report, StorageFault> {
+    let firsts = segments(storage)?;
+    let mut report = Report::default();
+    let mut log: Option<SegmentHeader> = None;
+    let mut end = None;
+    for first in &firsts {
+        let newest = Some(first) == firsts.last();
+        let Some(mut segment) = verify_segment(storage, *first, newest, &mut log)? else {
+            continue;
+        };
+        if let Some(end) = end.filter(|end| end != first && segment.problem.is_none()) {
+            segment.problem = Some(OpenProblem::Missing(end));
+        }
+        end = segment
+            .problem
+            .is_none()
+            .then(|| first.saturating_add(segment.records));
+        progress(&segment);
+        report.segments.push(segment);
+    }
+    report.epoch = log.map(|header| header.epoch);
+    Ok(report)
+}
+
+fn segments(storage: &dyn Storage) -> Result<Vec<u64>, StorageFault> {
+    let fault = |error| StorageFault::new("list", "the directory", error);
+    let names = storage.list().map_err(fault)?;
+    let mut firsts: Vec<_> = names
+        .iter()
+        .filter_map(|name| name_sequence(name, ".log"))
+        .collect();
+    firsts.sort_unstable();
+    Ok(firsts)
+}
+
+/// A file and its length.
+type Opened = (Arc<dyn StorageFile>, u64);
+
+/// Opens a segment; `None` if retention has removed it in the meantime.
+fn open(storage: &dyn Storage, name: &str) -> Result<Option<Opened>, StorageFault> {
+    let opened = storage
+        .open(name)
+        .and_then(|file| Ok((Arc::clone(&file), file.len()?)));
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StorageFault::new("open", name, error)),
+    }
+}
+
+fn verify_segment(
+    storage: &dyn Storage,
+    first: u64,
+    newest: bool,
+    log: &mut Option<SegmentHeader>,
+) -> Result<Option<SegmentReport>, StorageFault> {
+    let name = log_name(first);
+    let Some((file, bytes)) = open(storage, &name)? else {
+        return Ok(None);
+    };
+    let mut report = SegmentReport {
+        name,
+        first,
+        records: 0,
+        bytes,
+        first_time_ms: 0,
+        last_time_ms: 0,
+        index: IndexReport::None,
+        unfinished_bytes: 0,
+        problem: None,
+    };
+    let fault = |error| StorageFault::new("read", &log_name(first), error);
+    let found = SegmentHeader::read(&*file).map_err(fault)?;
+    match good_header(found, first, log.as_ref()) {
+        Err(_) if newest && bytes <= HEADER_END => report.unfinished_bytes = bytes,
+        Err(OpenError::Damaged(damage)) => report.problem = Some(OpenProblem::Damaged(damage)),
+        Err(error) => report.problem = Some(OpenProblem::Foreign(error.to_string())),
+        Ok(header) => {
+            verify_records(&mut report, &header, &file, newest).map_err(fault)?;
+            report.index = verify_index(storage, &header, bytes);
+            log.get_or_insert(header);
+        }
+    }
+    Ok(Some(report))
+}
+
+fn verify_records(
+    report: &mut SegmentReport,
+    header: &SegmentHeader,
+    file: &Arc<dyn StorageFile>,
+    newest: bool,
+) -> io::Result<()> {
+    let mut walk = Walk::new(header, Arc::clone(file), report.bytes);
+    let mut whole_bytes = HEADER_END;
+    let mut group_records = 0;
+    let bad = loop {
+        let head = match walk.step()? {
+            Walked::Record(record) => record.head,
+            Walked::End if group_records == 0 => return Ok(()),
+            Walked::End => break (report.bytes, "the last group of records is not complete"),
+            Walked::Bad(offset, reason) => break (offset, reason),
+        };
+        if report.records + group_records == 0 {
+            report.first_time_ms = head.time_ms;
+        }
+        report.last_time_ms = head.time_ms;
+        group_records += 1;
+        if !head.continues() {
+            report.records += std::mem::take(&mut group_records);
+            whole_bytes = walk.scanner.offset() + u64::from(head.length);
+        }
+    };
+    if newest && !walk.is_damage(bad.0)? {
+        report.unfinished_bytes = report.bytes - whole_bytes;
+    } else {
+        let damage = Damage {
+            segment: report.name.clone(),
+            offset: bad.0,
+            reason: bad.1,
+        };
+        report.problem = Some(OpenProblem::Damaged(damage));
+    }
+    Ok(())
+}
+
+fn verify_index(storage: &dyn Storage, header: &SegmentHeader, bytes: u64) -> IndexReport {
+    let name = index_name(header.first);
+    if storage.open(&name).is_err() {
+        return IndexReport::None;
+    }
+    let expected = |summary: &crate::index_layout::Summary| {
+        summary.first == header.first && summary.log_bytes == bytes
+    };
+    let opened = FileIndex::open(storage, &name, expected, header.salt);
+    let good = opened.is_some_and(|(index, ..)| index.verify().is_ok());
+    if good {
+        IndexReport::Good
+    } else {
+        IndexReport::Bad
+    }
+}
+
+/// Walks one segment, and checks that its sequences follow.
+struct Walk {
+    scanner: Scanner,
+    file: Arc<dyn StorageFile>,
+    salt: u64,
+    first: u64,
+    next: u64,
+    bytes: u64,
+}
+
+enum Walked<'a> {
+    Record(Record<'a>),
+    End,
+    Bad(u64, &'static str),
+}
+
+impl Walk {
+    fn new(header: &SegmentHeader, file: Arc<dyn StorageFile>, bytes: u64) -> Self {
+        let range = HEADER_END..bytes;
+        let scanner = Scanner::new(Arc::clone(&file), header.salt, range);
+        let first = header.first;
+        Self {
+            scanner,
+            file,
+            salt: header.salt,
+            first,
+            next: first,
+            bytes,
+        }
+    }
+
+    fn step(&mut self) -> io::Result<Walked<'_>> {
+        let step = self.scanner.step()?;
+        let offset = self.scanner.offset();
+        match step {
+            Step::End => return Ok(Walked::End),
+            Step::Bad(reason) => return Ok(Walked::Bad(offset, reason)),
+            Step::Record(head) if head.sequence != self.next => {
+                return Ok(Walked::Bad(offset, "the record's sequence does not follow"));
+            }
+            Step::Record(_) => self.next += 1,
+        }
+        Ok(match self.scanner.record()? {
+            Some(record) => Walked::Record(record),
+            None => Walked::Bad(offset, "the record's checksum is wrong"),
+        })
+    }
+
+    /// Whether what begins at the offset was once whole; else it is an end that is being written.
+    fn is_damage(&self, offset: u64) -> io::Result<bool> {
+        let sequences = self.first..self.first.saturating_add(self.bytes);
+        later_commit(&*self.file, self.salt, offset..self.bytes, &sequences)
+    }
+}
+
+/// A record with all that is stored beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dumped {
+    /// Its place in the log.
+    pub sequence: u64,
+    /// When it was committed. Unix milliseconds.
+    pub time_ms: u64,
+    /// In the order in which they were given.
+    pub topics: Vec<String>,
+    /// The publisher's own ID.
+    pub alias: Option<String>,
+    /// Stored and shown.
+    pub key: Option<String>,
+    /// When it stops to be of use. Unix milliseconds.
+    pub expires_ms: Option<u64>,
+    /// The owner's note.
+    pub mark: Option<Bytes>,
+    /// Whether the next record belongs to the same group.
+    pub continues: bool,
+    /// The event's bytes.
+    pub frame: Bytes,
+}
+
+/// Walks all records of a log in order. After damage it goes on with the next segment.
+pub struct Dump<'a> {
+    storage: &'a dyn Storage,
+    firsts: std::collections::VecDeque<u64>,
+    walk: Option<Walk>,
+}
+
+/// Begins to walk all records.
+///
+/// Beside a running hub the last records may be of a commit that is not acknowledged yet.
+pub fn dump(storage: &dyn Storage) -> Result<Dump<'_>, StorageFault> {
+    Ok(Dump {
+        storage,
+        firsts: segments(storage)?.into(),
+        walk: None,
+    })
+}
+
+impl Dump<'_> {
+    /// Opens the next segment that is there.
+    fn open_next(&mut self) -> Result<(), OpenError> {
+        while let Some(first) = self.firsts.pop_front() {
+            let name = log_name(first);
+            let Some((file, bytes)) = open(self.storage, &name)? else {
+                continue;
+            };
+            let fault = |error| StorageFault::new("read", &name, error);
+            let found = SegmentHeader::read(&*file).map_err(fault)?;
+            if self.firsts.is_empty() && bytes <= HEADER_END {
+                return Ok(());
+            }
+            let header = good_header(found, first, None)?;
+            self.walk = Some(Walk::new(&header, file, bytes));
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// What a broken record is: nothing in an end that is being written, else damage.
+    fn broken(&mut self, offset: u64, reason: &'static str) -> Option<OpenError> {
+        let walk = self.walk.take()?;
+        let segment = log_name(walk.first);
+        match walk.is_damage(offset) {
+            Ok(false) if self.firsts.is_empty() => None,
+            Ok(_) => Some(
+                Damage {
+                    segment,
+                    offset,
+                    reason,
+                }
+                .into(),
+            ),
+            Err(error) => Some(StorageFault::new("read", &segment, error).into()),
+        }
+    }
+}
+
+impl Iterator for Dump<'_> {
+    type Item = Result<Dumped, OpenError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.walk.is_none()
+                && let Err(error) = self.open_next()
+            {
+                return Some(Err(error));
+            }
+            let walk = self.walk.as_mut()?;
+            let segment = log_name(walk.first);
+            match walk.step() {
+                Ok(Walked::Record(record)) => return Some(Ok(dumped(&record))),
+                Ok(Walked::End) => self.walk = None,
+                Ok(Walked::Bad(offset, reason)) => match self.broken(offset, reason) {
+                    Some(error) => return Some(Err(error)),
+                    None => return None,
+                },
+                Err(error) => {
+                    self.walk = None;
+                    return Some(Err(StorageFault::new("read", &segment, error).into()));
+                }
+            }
+        }
+    }
+}
+
+fn dumped(record: &Record<'_>) -> Dumped {
+    Dumped {
+        sequence: record.head.sequence,
+        time_ms: record.head.time_ms,
+        topics: record.topics().map(str::to_owned).collect(),
+        alias: record.alias.map(str::to_owned),
+        key: record.key.map(str::to_owned),
+        expires_ms: record.head.expires_ms,
+        mark: record.mark.map(Bytes::copy_from_slice),
+        continues: record.head.continues(),
+        frame: Bytes::copy_from_slice(record.frame),
+    }
+}

@@ -1,0 +1,78 @@
+//! What an operator may choose, with its defaults and bounds.
+
+/// The least that a segment may be cut down to by a small [`Retention::bytes_max`].
+pub(crate) const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
+
+/// Offsets in the indexes are 32 bits wide; this leaves room for one batch behind a full segment.
+const SEGMENT_BYTES_CAP: u64 = 1 << 30;
+
+/// Half of the largest batch. What is read back is held to this and not to the option, so that
+/// lowering the option does not make damage of records that are there.
+pub(crate) const RECORD_BYTES_CAP: u32 = 1 << 29;
+
+/// How many parts a retention limit is divided into: each segment holds at most one.
+const RETENTION_PARTS: u64 = 8;
+
+/// The limits of a log. They may change from one opening to the next.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A segment that would grow beyond this is sealed and the next begun. Bytes; default 64 MiB,
+    /// at most 1 GiB. A batch that is larger by itself gets a segment of its own.
+    pub segment_bytes_max: u64,
+    /// The largest record: an event's frame with its topics and all else beside it. Bytes; default
+    /// 16 MiB and 64 KiB, at most 512 MiB. What is larger is refused when it is appended; larger
+    /// ones that are in the log already are read all the same.
+    pub record_bytes_max: u32,
+    /// What the log may forget. Default: nothing.
+    pub retention: Retention,
+}
+
+/// What [`Writer::retain`](crate::Writer::retain) may forget: whole segments, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Retention {
+    /// Segments and their indexes are forgotten while they take more than this. Bytes.
+    pub bytes_max: Option<u64>,
+    /// A segment is forgotten once at least this many younger records are held.
+    pub events_max: Option<u64>,
+    /// A segment is forgotten once its youngest record is older than this. Milliseconds.
+    pub age_ms_max: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes_max: 64 << 20,
+            record_bytes_max: (16 << 20) + (64 << 10),
+            retention: Retention::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The largest record, within what a batch and an index entry can hold.
+    pub(crate) fn record_bytes(&self) -> u32 {
+        self.record_bytes_max.min(RECORD_BYTES_CAP)
+    }
+
+    /// Where a segment is full, with retention taken into account.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        let share = self.retention.bytes_max.map_or(u64::MAX, |bytes| {
+            (bytes / RETENTION_PARTS).max(SEGMENT_BYTES_MIN)
+        });
+        self.segment_bytes_max.min(share).min(SEGMENT_BYTES_CAP)
+    }
+
+    /// How many records a segment takes before the next is begun.
+    pub(crate) fn segment_records(&self) -> u64 {
+        self.retention
+            .events_max
+            .map_or(u64::from(u32::MAX), |events| {
+                (events / RETENTION_PARTS).max(1)
+            })
+    }
+
+    /// How long a segment takes records before the next is begun.
+    pub(crate) fn segment_age_ms(&self) -> Option<u64> {
+        self.retention.age_ms_max.map(|age| age / RETENTION_PARTS)
+    }
+}

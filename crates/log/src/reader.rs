@@ -1,0 +1,292 @@
+//! The reading side: any number of threads, none of which the writer waits for.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+
+use crate::bitmap::Bitmap;
+use crate::collect::collect;
+use crate::error::ReadError;
+use crate::fetch::fetch;
+use crate::index::{Index, IndexError, List, hash};
+use crate::page::{Mark, Page, ReadLimits, Select, Stats};
+use crate::scanner::Step;
+use crate::segment::{Segment, SegmentList};
+
+/// How many aliases of one hash are compared at once; more than one is rare.
+const ALIASES_AT_ONCE: usize = 16;
+
+/// How many entries of a topic's list are taken at once while counting.
+const COUNTED_AT_ONCE: usize = 4096;
+
+/// What the writer and all readers of a log share.
+pub(crate) struct Shared {
+    pub(crate) epoch: String,
+    /// Locked to copy or replace the pointer, never while a file is read.
+    segments: RwLock<Arc<SegmentList>>,
+}
+
+/// Reads a log. Cheap to clone, and to share between threads.
+///
+/// All that it returns is durable. A cursor is a sequence, nothing is kept for it here.
+#[derive(Clone)]
+pub struct Reader {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Shared {
+    pub(crate) fn new(epoch: String, segments: SegmentList) -> Self {
+        Self {
+            epoch,
+            segments: RwLock::new(Arc::new(segments)),
+        }
+    }
+
+    pub(crate) fn segments(&self) -> Arc<SegmentList> {
+        Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn replace(&self, segments: SegmentList) {
+        *self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(segments);
+    }
+}
+
+impl Reader {
+    /// The identity of the log.
+    pub fn epoch(&self) -> &str {
+        &self.shared.epoch
+    }
+
+    /// The oldest sequence that is held; equal to [`Reader::next`] if there is none.
+    pub fn first(&self) -> u64 {
+        first(&self.shared.segments())
+    }
+
+    /// One past the last durable sequence.
+    pub fn next(&self) -> u64 {
+        next(&self.shared.segments())
+    }
+
+    /// Reads some of the wanted records from the cursor `from` on.
+    ///
+    /// At the end of the log, and beyond it, the page is empty and its `next` is `from`. A page
+    /// may be empty before the end, when `scan_bytes_max` was read and nothing was wanted; its
+    /// `next` is further on then.
+    pub fn read(
+        &self,
+        select: &dyn Select,
+        from: u64,
+        limits: ReadLimits,
+    ) -> Result<Page, ReadError> {
+        let segments = self.shared.segments();
+        let first = first(&segments);
+        if from < first {
+            return Err(ReadError::Forgotten { first });
+        }
+        collect(&segments, select, from, limits)
+    }
+
+    /// The cursor from which exactly `n` wanted records remain that are not expired at `now_ms`;
+    /// the oldest held if there are fewer.
+    ///
+    /// Costs the lists of the wanted topics in as many segments as it takes to count to `n`.
+    pub fn last(&self, select: &dyn Select, n: u64, now_ms: u64) -> Result<u64, ReadError> {
+        let segments = self.shared.segments();
+        let mut missing = n;
+        if missing == 0 {
+            return Ok(next(&segments));
+        }
+        for segment in segments.iter().rev() {
+            let wanted = wanted(segment, select, now_ms)?;
+            let count = wanted.count();
+            if let Some(skip) = count.checked_sub(missing) {
+                let ordinal = wanted.nth(skip).unwrap_or(0);
+                return Ok(segment.first + ordinal);
+            }
+            missing -= count;
+        }
+        Ok(first(&segments))
+    }
+
+    /// The first sequence whose record is not older than `ms`, or [`Reader::next`].
+    pub fn at_time(&self, ms: u64) -> Result<u64, ReadError> {
+        let segments = self.shared.segments();
+        let holds = |segment: &&Arc<Segment>| segment.records() > 0 && segment.last_time_ms() >= ms;
+        match segments.iter().find(holds) {
+            Some(segment) => at_time(segment, ms),
+            None => Ok(next(&segments)),
+        }
+    }
+
+    /// The sequence of the newest record with this alias.
+    pub fn find_alias(&self, alias: &str) -> Result<Option<u64>, ReadError> {
+        for segment in self.shared.segments().iter().rev() {
+            if let Some(sequence) = find_alias(segment, alias)? {
+                return Ok(Some(sequence));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The newest `max` marks that are not older than `since_ms`, oldest first.
+    pub fn marks(&self, since_ms: u64, max: usize) -> Result<Vec<Mark>, ReadError> {
+        let mut parts: Vec<Vec<Mark>> = Vec::new();
+        let mut room = max;
+        for segment in self.shared.segments().iter().rev() {
+            if room == 0 || (segment.records() > 0 && segment.last_time_ms() < since_ms) {
+                break;
+            }
+            let part = marks(segment, since_ms, room)?;
+            room -= part.len();
+            parts.push(part);
+        }
+        Ok(parts.into_iter().rev().flatten().collect())
+    }
+
+    /// The log at a glance.
+    pub fn stats(&self) -> Stats {
+        let segments = self.shared.segments();
+        let mut held = segments.iter().filter(|segment| segment.records() > 0);
+        Stats {
+            segments: segments.len(),
+            bytes: segments.iter().map(|segment| segment.disk_bytes()).sum(),
+            records: segments.iter().map(|segment| segment.records()).sum(),
+            first: first(&segments),
+            next: next(&segments),
+            oldest_time_ms: held
+                .clone()
+                .next()
+                .map_or(0, |segment| segment.first_time_ms()),
+            newest_time_ms: held.next_back().map_or(0, |segment| segment.last_time_ms()),
+        }
+    }
+}
+
+fn first(segments: &SegmentList) -> u64 {
+    segments.first().map_or(1, |segment| segment.first)
+}
+
+fn next(segments: &SegmentList) -> u64 {
+    segments.last().map_or(1, |segment| segment.end())
+}
+
+/// The wanted records of a segment that are not expired.
+fn wanted(segment: &Segment, select: &dyn Select, now_ms: u64) -> Result<Bitmap, ReadError> {
+    let mut bitmap = Bitmap::new(segment.records());
+    let lists = match select.exact() {
+        Some(topics) => segment.lookup(|index| {
+            topics
+                .iter()
+                .filter_map(|topic| index.list(topic).transpose())
+                .collect()
+        })?,
+        None => segment.lookup(Index::lists)?,
+    };
+    for list in lists.iter().filter(|list| select.matches(&list.topic)) {
+        let mut position = 0;
+        loop {
+            let live = segment.lookup(|index| live_part(index, list, position, now_ms))?;
+            let Some(part) = live else { break };
+            position += crate::fields::narrow(COUNTED_AT_ONCE);
+            for ordinal in part {
+                bitmap.set(ordinal);
+            }
+        }
+    }
+    Ok(bitmap)
+}
+
+/// The ordinals in one part of a list that are not expired; `None` behind its end.
+fn live_part(
+    index: &Index,
+    list: &List,
+    position: u32,
+    now_ms: u64,
+) -> Result<Option<Vec<u32>>, IndexError> {
+    let chunk = index.chunk(list, position, COUNTED_AT_ONCE)?;
+    let mut live = Vec::with_capacity(chunk.len());
+    for posting in &chunk {
+        let expired = posting.expires()
+            && index
+                .expires_ms(posting.ordinal)?
+                .is_some_and(|expires_ms| expires_ms <= now_ms);
+        if !expired {
+            live.push(posting.ordinal);
+        }
+    }
+    Ok((!chunk.is_empty()).then_some(live))
+}
+
+fn at_time(segment: &Segment, ms: u64) -> Result<u64, ReadError> {
+    let end = segment.end();
+    let place = segment
+        .lookup(|index| index.places(&|place| place.time_ms < ms))?
+        .0;
+    let Some(place) = place else {
+        return Ok(segment.first);
+    };
+    let mut scanner = segment.scanner(u64::from(place.offset));
+    let mut sequence = segment.first + u64::from(place.ordinal);
+    while sequence < end {
+        match scanner
+            .step()
+            .map_err(|error| segment.fault("read", error))?
+        {
+            Step::Record(head) if head.time_ms >= ms => return Ok(head.sequence),
+            Step::Record(_) => sequence += 1,
+            Step::End | Step::Bad(_) => {
+                let damage = segment.damage(scanner.offset(), "the record's head is broken");
+                return Err(ReadError::Damaged {
+                    damage,
+                    next: sequence + 1,
+                });
+            }
+        }
+    }
+    Ok(end)
+}
+
+fn find_alias(segment: &Segment, alias: &str) -> Result<Option<u64>, ReadError> {
+    let end = segment.end();
+    let hash = hash(alias, segment.salt);
+    let mut skip = 0;
+    loop {
+        let found = segment.lookup(|index| index.alias(hash, skip, ALIASES_AT_ONCE))?;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        for posting in &found {
+            let mut same = false;
+            let mut compare = |record: &crate::record::Record<'_>| {
+                same = record.alias == Some(alias) && record.head.sequence < end;
+                true
+            };
+            fetch(segment, std::slice::from_ref(posting), &mut compare)?;
+            if same {
+                return Ok(Some(segment.first + u64::from(posting.ordinal)));
+            }
+        }
+        skip += found.len();
+    }
+}
+
+fn marks(segment: &Segment, since_ms: u64, max: usize) -> Result<Vec<Mark>, ReadError> {
+    let end = segment.ordinal(segment.end());
+    let mut postings = segment.lookup(|index| index.marks(max))?;
+    postings.retain(|posting| posting.ordinal < end);
+    let mut marks = Vec::new();
+    fetch(segment, &postings, &mut |record| {
+        if let Some(mark) = record.mark.filter(|_| record.head.time_ms >= since_ms) {
+            marks.push(Mark {
+                sequence: record.head.sequence,
+                time_ms: record.head.time_ms,
+                bytes: Bytes::copy_from_slice(mark),
+            });
+        }
+        true
+    })?;
+    Ok(marks)
+}

@@ -1,0 +1,120 @@
+//! Forgetting: whole segments, oldest first, by taking their files away.
+//!
+//! Nothing is ever rewritten, so forgetting costs the same however much is forgotten, and gives the
+//! disk back at once. The price is that a limit holds to within one segment; segments are an
+//! eighth of the limit at most (and 64 KiB at least).
+
+use std::io;
+use std::sync::Arc;
+
+use crate::error::{CommitError, StorageFault};
+use crate::segment::{Segment, SegmentList, index_name};
+use crate::writer::Writer;
+
+/// What [`Writer::retain`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// Segments that were forgotten.
+    pub segments: usize,
+    /// Records that were forgotten.
+    pub records: u64,
+    /// What they took on disk. Bytes.
+    pub bytes: u64,
+    /// The oldest sequence that is held now.
+    pub first: u64,
+}
+
+impl Writer {
+    /// Forgets what [`Retention`](crate::Retention) allows to be forgotten.
+    ///
+    /// To be called now and then: nothing is forgotten otherwise. Holds afterwards, as far as the
+    /// newest segment, which is never forgotten, allows: `bytes_max` is not exceeded; at least
+    /// `events_max` records are held, and at most an eighth and one batch more; records up to
+    /// `age_ms_max` are held, and none that are older by more than an eighth, if this is called
+    /// about that often.
+    pub fn retain(&mut self, now_ms: u64) -> Result<Retained, CommitError> {
+        self.usable()?;
+        // If there is no room for another segment, forgetting is what makes some.
+        let rolled = self.roll_aged(now_ms);
+        self.usable()?;
+        let segments = self.shared.segments();
+        let count = self.forgettable(&segments, now_ms);
+        let forgotten: Vec<_> = segments.iter().take(count).cloned().collect();
+        if count > 0 {
+            // Readers stop seeing them before the files go.
+            self.shared
+                .replace(segments.iter().skip(count).cloned().collect());
+            self.doomed.extend(forgotten.iter().cloned());
+        }
+        self.remove_doomed()?;
+        rolled?;
+        Ok(Retained {
+            segments: count,
+            records: forgotten.iter().map(|segment| segment.records()).sum(),
+            bytes: forgotten.iter().map(|segment| segment.disk_bytes()).sum(),
+            first: segments.get(count).map_or(1, |segment| segment.first),
+        })
+    }
+
+    /// Begins a new segment when the newest is an eighth of the age limit old, so that its oldest
+    /// records do not have to wait for its youngest.
+    fn roll_aged(&mut self, now_ms: u64) -> Result<(), CommitError> {
+        let Some(age_ms) = self.options.segment_age_ms() else {
+            return Ok(());
+        };
+        let is_old = now_ms.saturating_sub(self.active.first_time_ms()) > age_ms;
+        if is_old && self.active.records() > 0 {
+            self.roll(now_ms)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// How many of the oldest segments may go.
+    fn forgettable(&self, segments: &SegmentList, now_ms: u64) -> usize {
+        let limits = &self.options.retention;
+        let mut bytes: u64 = segments.iter().map(|segment| segment.disk_bytes()).sum();
+        let mut records: u64 = segments.iter().map(|segment| segment.records()).sum();
+        let sealed = segments.iter().take(segments.len().saturating_sub(1));
+        let forgettable = sealed.take_while(|segment| {
+            let too_old = limits
+                .age_ms_max
+                .is_some_and(|age| now_ms.saturating_sub(segment.last_time_ms()) > age);
+            let too_large = limits.bytes_max.is_some_and(|bytes_max| bytes > bytes_max);
+            let too_many = limits
+                .events_max
+                .is_some_and(|max| records - segment.records() >= max);
+            bytes -= segment.disk_bytes();
+            records -= segment.records();
+            too_old || too_large || too_many
+        });
+        forgettable.count()
+    }
+
+    /// Removes files, the oldest first and each durably before the next: a crash can leave the
+    /// log longer than it was, but never with a hole.
+    fn remove_doomed(&mut self) -> Result<(), CommitError> {
+        while let Some(segment) = self.doomed.front().map(Arc::clone) {
+            self.remove_segment(&segment)?;
+            self.doomed.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The records go first: an index without its segment is removed at the next opening, but a
+    /// segment without its index would have to be read in full.
+    fn remove_segment(&mut self, segment: &Segment) -> Result<(), CommitError> {
+        let fault = |operation, error| StorageFault::new(operation, &segment.name, error);
+        match self.storage.remove(&segment.name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(CommitError::Write(fault("remove", error)));
+            }
+            _ => {}
+        }
+        if let Err(error) = self.storage.sync_directory() {
+            return Err(self.poison(fault("sync the directory of", error)));
+        }
+        drop(self.storage.remove(&index_name(segment.first)));
+        Ok(())
+    }
+}

@@ -1,0 +1,353 @@
+//! A segment: one file of records, shared by the writer and all readers.
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+
+use crate::error::{Damage, ReadError, StorageFault};
+use crate::fields::widen;
+use crate::header::{HEADER_END, SegmentHeader};
+use crate::index::{Index, IndexError, MemoryIndex, Sparse};
+use crate::index_file;
+use crate::index_layout::Summary;
+use crate::record::{Record, RecordHead};
+use crate::scanner::{Scanner, Step};
+use crate::storage::{Storage, StorageFile};
+
+/// How many records are indexed before the lock is given back to readers.
+const INDEX_AT_ONCE: usize = 256;
+
+/// A segment that is open. Only the newest of a log grows.
+pub(crate) struct Segment {
+    pub(crate) name: String,
+    pub(crate) first: u64,
+    pub(crate) salt: u64,
+    pub(crate) file: Arc<dyn StorageFile>,
+    /// One past the last record that is durable. Set last, with `Release`: whoever has read it
+    /// finds all before it in the file, the length and the index.
+    end: AtomicU64,
+    len: AtomicU64,
+    first_time_ms: AtomicU64,
+    last_time_ms: AtomicU64,
+    index: RwLock<Arc<Index>>,
+    index_bytes: AtomicU64,
+}
+
+/// All segments of a log, oldest first; there is always one at least.
+pub(crate) type SegmentList = Vec<Arc<Segment>>;
+
+/// What was found in a segment's file from front to back.
+pub(crate) struct Scanned {
+    pub(crate) index: MemoryIndex,
+    /// Where the last whole group ends.
+    pub(crate) len: u64,
+    /// Where the last commit that has a whole group begins.
+    pub(crate) commit_at: u64,
+    pub(crate) first_time_ms: u64,
+    pub(crate) last_time_ms: u64,
+    /// What is no record.
+    pub(crate) bad: Option<(u64, &'static str)>,
+}
+
+pub(crate) fn log_name(first: u64) -> String {
+    format!("{first:020}.log")
+}
+
+pub(crate) fn index_name(first: u64) -> String {
+    format!("{first:020}.idx")
+}
+
+/// The sequence in a file's name, if it is a name of ours that ends so.
+pub(crate) fn name_sequence(name: &str, ending: &str) -> Option<u64> {
+    let digits = name.strip_suffix(ending)?;
+    let sequence = digits.parse().ok()?;
+    (digits == format!("{sequence:020}")).then_some(sequence)
+}
+
+impl Segment {
+    /// A segment that was scanned, or has just been created.
+    pub(crate) fn from_scan(
+        header: &SegmentHeader,
+        file: Arc<dyn StorageFile>,
+        scanned: Scanned,
+    ) -> Self {
+        let summary = Summary {
+            records: scanned.index.records,
+            first: header.first,
+            salt: header.salt,
+            log_bytes: scanned.len,
+            first_time_ms: scanned.first_time_ms,
+            last_time_ms: scanned.last_time_ms,
+        };
+        Self::new(header, file, &summary, (Index::memory(scanned.index), 0))
+    }
+
+    pub(crate) fn new(
+        header: &SegmentHeader,
+        file: Arc<dyn StorageFile>,
+        summary: &Summary,
+        (index, index_bytes): (Index, u64),
+    ) -> Self {
+        Self {
+            name: log_name(header.first),
+            first: header.first,
+            salt: header.salt,
+            file,
+            end: AtomicU64::new(header.first + u64::from(summary.records)),
+            len: AtomicU64::new(summary.log_bytes),
+            first_time_ms: AtomicU64::new(summary.first_time_ms),
+            last_time_ms: AtomicU64::new(summary.last_time_ms),
+            index: RwLock::new(Arc::new(index)),
+            index_bytes: AtomicU64::new(index_bytes),
+        }
+    }
+
+    /// One past the last durable sequence.
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// The file's length as far as it is durable.
+    pub(crate) fn len(&self) -> u64 {
+        self.len.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn records(&self) -> u64 {
+        self.end() - self.first
+    }
+
+    /// What the segment takes on disk. Bytes.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.len() + self.index_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn first_time_ms(&self) -> u64 {
+        self.first_time_ms.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn last_time_ms(&self) -> u64 {
+        self.last_time_ms.load(Ordering::Acquire)
+    }
+
+    /// A sequence counted from the first. Segments hold fewer than 2^32 records.
+    pub(crate) fn ordinal(&self, sequence: u64) -> u32 {
+        u32::try_from(sequence.saturating_sub(self.first)).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn fault(&self, operation: &'static str, error: io::Error) -> StorageFault {
+        StorageFault::new(operation, &self.name, error)
+    }
+
+    pub(crate) fn damage(&self, offset: u64, reason: &'static str) -> Damage {
+        Damage {
+            segment: self.name.clone(),
+            offset,
+            reason,
+        }
+    }
+
+    pub(crate) fn scanner(&self, from: u64) -> Scanner {
+        Scanner::new(Arc::clone(&self.file), self.salt, from..self.len())
+    }
+
+    /// Asks the index. A damaged one is built again in memory and asked once more.
+    pub(crate) fn lookup<T>(
+        &self,
+        ask: impl Fn(&Index) -> Result<T, IndexError>,
+    ) -> Result<T, ReadError> {
+        let index = Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner));
+        match ask(&index) {
+            Ok(answer) => return Ok(answer),
+            Err(IndexError::Storage(fault)) => return Err(fault.into()),
+            Err(IndexError::Damaged) => {}
+        }
+        let index = Arc::new(Index::memory(self.rebuild()?));
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&index);
+        ask(&index).map_err(|error| match error {
+            IndexError::Storage(fault) => fault.into(),
+            // Memory is not damaged: this cannot be reached.
+            IndexError::Damaged => self.unreadable(HEADER_END, "its index cannot be built"),
+        })
+    }
+
+    /// The nearest known place behind an offset.
+    pub(crate) fn next_place(&self, offset: u64) -> Option<Sparse> {
+        let before = |place: &Sparse| u64::from(place.offset) <= offset;
+        self.lookup(|index| index.places(&before)).ok()?.1
+    }
+
+    fn rebuild(&self) -> Result<MemoryIndex, ReadError> {
+        let range = HEADER_END..self.len();
+        let scanned = scan(&self.file, self.first, self.salt, range)
+            .map_err(|error| self.fault("read", error))?;
+        match scanned.bad {
+            Some((offset, reason)) => Err(self.unreadable(offset, reason)),
+            None => Ok(scanned.index),
+        }
+    }
+
+    /// Damage that makes the rest of the segment unreadable.
+    fn unreadable(&self, offset: u64, reason: &'static str) -> ReadError {
+        ReadError::Damaged {
+            damage: self.damage(offset, reason),
+            next: self.end(),
+        }
+    }
+
+    /// Makes the records of a synced commit visible.
+    pub(crate) fn publish(&self, buffer: &Bytes, starts: &[u32], time_ms: u64) -> Vec<Bytes> {
+        let base = self.len();
+        let frames = self.index_commit(buffer, starts, base);
+        if self.records() == 0 {
+            self.first_time_ms.store(time_ms, Ordering::Release);
+        }
+        self.last_time_ms.store(time_ms, Ordering::Release);
+        self.len
+            .store(base + buffer.len() as u64, Ordering::Release);
+        self.end.fetch_add(starts.len() as u64, Ordering::Release);
+        frames
+    }
+
+    fn index_commit(&self, buffer: &Bytes, starts: &[u32], base: u64) -> Vec<Bytes> {
+        let index = Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner));
+        let mut frames = Vec::with_capacity(starts.len());
+        for part in starts.chunks(INDEX_AT_ONCE) {
+            let Index::Memory(index) = &*index else { break };
+            let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
+            for start in part {
+                let bytes = buffer.get(widen(*start)..).unwrap_or_default();
+                let head = RecordHead::decode(bytes, self.salt);
+                let Some(record) = head.and_then(|head| Record::trusted(head, bytes)) else {
+                    continue;
+                };
+                index.insert(narrow_offset(base) + start, self.salt, &record);
+                let frame_at = widen(*start) + record.frame_at();
+                frames.push(buffer.slice(frame_at..frame_at + record.frame.len()));
+            }
+        }
+        frames
+    }
+
+    /// Writes the index to its file and lets go of the memory.
+    ///
+    /// If that fails the index stays in memory: nothing is lost but the memory, and the time to
+    /// build it again at the next opening.
+    pub(crate) fn seal(&self, storage: &dyn Storage) -> Result<(), StorageFault> {
+        let name = index_name(self.first);
+        let current = Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner));
+        let Index::Memory(memory) = &*current else {
+            return Ok(());
+        };
+        let summary = Summary {
+            records: self.ordinal(self.end()),
+            first: self.first,
+            salt: self.salt,
+            log_bytes: self.len(),
+            first_time_ms: self.first_time_ms(),
+            last_time_ms: self.last_time_ms(),
+        };
+        let written = {
+            let memory = memory.read().unwrap_or_else(PoisonError::into_inner);
+            index_file::write(storage, &name, &memory, &summary)
+        };
+        let (index, bytes) = written.inspect_err(|_| drop(storage.remove(&name)))?;
+        self.index_bytes.store(bytes, Ordering::Relaxed);
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
+        Ok(())
+    }
+}
+
+/// An offset within a segment, which is never 4 GiB long.
+fn narrow_offset(offset: u64) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
+/// Reads all records of a segment's file, up to the last whole group.
+pub(crate) fn scan(
+    file: &Arc<dyn StorageFile>,
+    first: u64,
+    salt: u64,
+    range: Range<u64>,
+) -> io::Result<Scanned> {
+    let mut found = Scanned::empty(range.start);
+    let mut scanner = Scanner::new(Arc::clone(file), salt, range.clone());
+    let mut group_at = None;
+    loop {
+        let step = scanner.step()?;
+        let offset = scanner.offset();
+        let reason = match step {
+            Step::End => break,
+            Step::Bad(reason) => reason,
+            Step::Record(head) => match found.take(first, salt, offset, head, &mut scanner)? {
+                Ok(()) => {
+                    group_at = head.continues().then(|| group_at.unwrap_or(offset));
+                    continue;
+                }
+                Err(reason) => reason,
+            },
+        };
+        found.bad = Some((offset, reason));
+        break;
+    }
+    let Some(group_at) = group_at else {
+        return Ok(found);
+    };
+    // The last group is not whole. Reading the file again without it is simpler than taking its
+    // records out of the index, and happens after a crash only.
+    let bad = found
+        .bad
+        .unwrap_or((range.end, "the last group of records is not complete"));
+    let again = scan(file, first, salt, range.start..group_at)?;
+    Ok(Scanned {
+        bad: Some(bad),
+        ..again
+    })
+}
+
+impl Scanned {
+    /// Nothing, in a file that holds this much.
+    pub(crate) fn empty(len: u64) -> Self {
+        Self {
+            index: MemoryIndex::default(),
+            len,
+            commit_at: len,
+            first_time_ms: 0,
+            last_time_ms: 0,
+            bad: None,
+        }
+    }
+
+    /// Takes the record that the scanner is at, or says what is wrong with it.
+    fn take(
+        &mut self,
+        first: u64,
+        salt: u64,
+        offset: u64,
+        head: RecordHead,
+        scanner: &mut Scanner,
+    ) -> io::Result<Result<(), &'static str>> {
+        let Ok(offset_narrow) = u32::try_from(offset) else {
+            return Ok(Err("a segment cannot be this long"));
+        };
+        if head.sequence != first.saturating_add(u64::from(self.index.records)) {
+            return Ok(Err("the record's sequence does not follow"));
+        }
+        let Some(record) = scanner.record()? else {
+            return Ok(Err("the record's checksum is wrong"));
+        };
+        let Some(commit_at) = offset.checked_sub(u64::from(head.commit_offset)) else {
+            return Ok(Err("the record's commit begins before the file"));
+        };
+        if self.index.records == 0 {
+            self.first_time_ms = head.time_ms;
+        }
+        self.index.insert(offset_narrow, salt, &record);
+        self.len = offset + u64::from(head.length);
+        self.commit_at = commit_at;
+        self.last_time_ms = head.time_ms;
+        Ok(Ok(()))
+    }
+}

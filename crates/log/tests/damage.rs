@@ -1,0 +1,336 @@
+//! Broken files: whatever the bytes are, the log reports or cuts; it does not panic, hang, take
+//! memory by what a length field says, or return what was not written.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic in a test is a failed test"
+)]
+
+mod support;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use support::{Everything, Only, commit, read_from, small_segments, try_open};
+use tidings_log::{FaultStorage, OpenError, Options, ReadError, ReadLimits, Select, inspect};
+
+const FIRST: &str = "00000000000000000001.log";
+
+/// Names and bytes.
+type Files = Vec<(String, Vec<u8>)>;
+
+/// Files of a log with two sealed segments and an active one, the frames it holds, and how many
+/// of them are in the last commit.
+fn sample() -> (Files, Vec<Vec<u8>>, Options) {
+    let disk = FaultStorage::new(1);
+    let options = small_segments(700);
+    let (mut writer, reader, _) = try_open(&disk, &options).unwrap();
+    for number in 0..7_u8 {
+        let frames = [vec![b'a' + number; 30], vec![b'A' + number; 20]];
+        commit(
+            &mut writer,
+            &format!("topic/{}", number % 2),
+            &[&frames[0], &frames[1]],
+        )
+        .unwrap();
+    }
+    let frames = read_from(&reader, &Everything, 1).unwrap();
+    assert_eq!(reader.stats().segments, 3);
+    (disk.files(), frames, options)
+}
+
+fn disk_of(files: &[(String, Vec<u8>)]) -> FaultStorage {
+    let disk = FaultStorage::new(2);
+    for (name, bytes) in files {
+        disk.put(name, bytes.clone());
+    }
+    disk
+}
+
+/// Opens and reads: all that is returned must be what was written, without a hole.
+fn check(disk: &FaultStorage, frames: &[Vec<u8>], options: &Options) -> Option<usize> {
+    inspect::verify(disk, &mut |_| {}).unwrap();
+    let dumped = inspect::dump(disk).unwrap();
+    for record in dumped.take(100).filter_map(Result::ok) {
+        let place = usize::try_from(record.sequence - 1).unwrap();
+        assert_eq!(record.frame, frames[place]);
+    }
+    let Ok((_, reader, _)) = try_open(disk, options) else {
+        return None;
+    };
+    let found = match read_from(&reader, &Everything, 1) {
+        Ok(found) => found,
+        Err(ReadError::Damaged { .. } | ReadError::Forgotten { .. }) => return None,
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(found, frames[..found.len()]);
+    for topic in ["topic/0", "topic/1"] {
+        let found = read_from(&reader, &Only(&[topic]), 1);
+        if let Ok(found) = found {
+            let parity = usize::from(topic == "topic/1");
+            let held = usize::try_from(reader.next() - 1).unwrap();
+            let expected = frames[..held].iter().enumerate();
+            let expected = expected.filter(|(place, _)| place / 2 % 2 == parity);
+            assert_eq!(
+                found,
+                expected.map(|(_, frame)| frame.clone()).collect::<Vec<_>>()
+            );
+        }
+    }
+    Some(found.len())
+}
+
+#[test]
+fn any_flipped_byte_is_reported_or_was_never_needed() {
+    let (files, frames, options) = sample();
+    for (place, (name, bytes)) in files.iter().enumerate() {
+        for offset in 0..bytes.len() {
+            let mut files = files.clone();
+            files[place].1[offset] ^= 1 << (offset % 8);
+            let read = check(&disk_of(&files), &frames, &options);
+            let newest = name > &files[files.len() - 2].0 && name.contains(".log");
+            match read {
+                // The damaged end of the newest segment cannot be told from an unfinished commit.
+                Some(count) if newest => {
+                    assert!(count == frames.len() - 2 || count == frames.len());
+                }
+                Some(count) => assert_eq!(count, frames.len(), "{name} byte {offset}"),
+                None => assert!(
+                    std::path::Path::new(name)
+                        .extension()
+                        .is_some_and(|ext| ext == "log")
+                ),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_keeps_whole_groups() {
+    let disk = FaultStorage::new(1);
+    let options = small_segments(1 << 20);
+    let (mut writer, reader, _) = try_open(&disk, &options).unwrap();
+    let mut ends = vec![disk.files()[0].1.len()];
+    for number in 0..4_u8 {
+        commit(&mut writer, "topic", &[&[number; 10], &[number; 700]]).unwrap();
+        ends.push(disk.files()[0].1.len());
+    }
+    let frames = read_from(&reader, &Everything, 1).unwrap();
+    let whole = disk.files()[0].1.clone();
+    for length in ends[0]..whole.len() {
+        let disk = disk_of(&[(FIRST.to_owned(), whole[..length].to_vec())]);
+        let (writer, reader, found) = try_open(&disk, &options).unwrap();
+        let groups = ends.iter().filter(|end| **end <= length).count() - 1;
+        assert_eq!(writer.next_sequence(), 2 * groups as u64 + 1);
+        assert_eq!(
+            read_from(&reader, &Everything, 1).unwrap(),
+            frames[..2 * groups]
+        );
+        let cut = found.cut.map_or(0, |cut| cut.bytes);
+        assert_eq!(cut, (length - ends[groups]) as u64, "cut at {length}");
+    }
+}
+
+#[test]
+fn a_hole_in_the_last_commit_is_cut_and_one_before_it_is_refused() {
+    // A commit of many sectors may reach the disk in any order. If its first sector is missing and
+    // the rest is there, that is an ordinary power cut, and must not ask for an operator.
+    let disk = FaultStorage::new(1);
+    let options = small_segments(1 << 20);
+    let (mut writer, _, _) = try_open(&disk, &options).unwrap();
+    commit(&mut writer, "topic", &[b"one"]).unwrap();
+    let second_at = disk.files()[0].1.len();
+    commit(&mut writer, "topic", &[&[2; 600], &[3; 600], &[4; 600]]).unwrap();
+    let mut torn = disk.files()[0].1.clone();
+    torn[second_at..second_at + 512].fill(0);
+
+    let (_, reader, found) =
+        try_open(&disk_of(&[(FIRST.to_owned(), torn.clone())]), &options).unwrap();
+    assert_eq!(read_from(&reader, &Everything, 1).unwrap(), [b"one"]);
+    assert_eq!(found.cut.unwrap().offset, second_at as u64);
+
+    commit(&mut writer, "topic", &[b"five"]).unwrap();
+    let mut damaged = disk.files()[0].1.clone();
+    damaged[second_at..second_at + 512].fill(0);
+    let disk = disk_of(&[(FIRST.to_owned(), damaged.clone())]);
+    let Err(OpenError::Damaged(damage)) = try_open(&disk, &options) else {
+        panic!("damage was not refused")
+    };
+    assert_eq!(
+        (damage.segment.as_str(), damage.offset),
+        (FIRST, second_at as u64)
+    );
+    assert_eq!(disk.files()[0].1, damaged, "refusing changes nothing");
+    let report = inspect::verify(&disk, &mut |_| {}).unwrap();
+    assert!(!report.is_sound());
+}
+
+#[test]
+fn a_frame_that_holds_a_record_is_not_taken_for_one() {
+    // A publisher who has seen a log file sends a part of it as an event. When the power goes
+    // while that event is written, what is inside must not count as a later commit.
+    let disk = FaultStorage::new(1);
+    let options = small_segments(1 << 20);
+    let (mut writer, _, _) = try_open(&disk, &options).unwrap();
+    let foreign = FaultStorage::new(99);
+    let (mut other, _, _) = try_open(&foreign, &options).unwrap();
+    for _ in 0..9 {
+        commit(&mut other, "topic", &[b"bait"]).unwrap();
+    }
+    let bait = foreign.files()[0].1[128..].to_vec();
+    commit(&mut writer, "topic", &[&bait]).unwrap();
+    let mut bytes = disk.files()[0].1.clone();
+    bytes.pop();
+    let (writer, _, found) = try_open(&disk_of(&[(FIRST.to_owned(), bytes)]), &options).unwrap();
+    assert_eq!(writer.next_sequence(), 1);
+    assert!(found.cut.is_some());
+}
+
+#[test]
+fn reading_goes_on_behind_a_damaged_record() {
+    let (mut files, frames, options) = sample();
+    files.sort();
+    let (name, bytes) = &mut files[1];
+    assert_eq!(name, FIRST);
+    bytes[400] ^= 1;
+    let (_, reader, _) = try_open(&disk_of(&files), &options).unwrap();
+    for select in [&Everything as &dyn Select, &Only(&["topic/0", "topic/1"])] {
+        let (mut cursor, mut found, mut damages) = (1, Vec::new(), 0);
+        while cursor < reader.next() {
+            match reader.read(select, cursor, ReadLimits::default()) {
+                Ok(page) => {
+                    found.extend(page.frames.iter().map(|stored| stored.frame.to_vec()));
+                    cursor = page.next;
+                }
+                Err(ReadError::Damaged { next, .. }) => {
+                    assert!(next > cursor);
+                    damages += 1;
+                    cursor = next;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(damages, 1);
+        assert!(found.iter().all(|frame| frames.contains(frame)));
+        assert!(
+            found.len() >= frames.len() - 6,
+            "{} of {}",
+            found.len(),
+            frames.len()
+        );
+    }
+}
+
+#[test]
+fn a_smaller_limit_for_records_does_not_make_damage_of_larger_ones() {
+    let (files, frames, options) = sample();
+    let options = Options {
+        record_bytes_max: 70,
+        ..options
+    };
+    let (_, reader, found) = try_open(&disk_of(&files), &options).unwrap();
+    assert!(found.cut.is_none());
+    assert_eq!(read_from(&reader, &Everything, 1).unwrap(), frames);
+}
+
+#[test]
+fn a_missing_segment_is_refused() {
+    let (mut files, _, options) = sample();
+    let logs: Vec<_> = files
+        .iter()
+        .map(|(name, _)| name.clone())
+        .filter(|name| name.ends_with("log"))
+        .collect();
+    files.retain(|(name, _)| name != &logs[1]);
+    assert!(matches!(
+        try_open(&disk_of(&files), &options),
+        Err(OpenError::Missing { .. })
+    ));
+}
+
+#[test]
+fn a_segment_of_another_log_is_refused() {
+    let (mut files, _, options) = sample();
+    let foreign = FaultStorage::new(99);
+    let (mut writer, _, _) = try_open(&foreign, &options).unwrap();
+    commit(&mut writer, "topic", &[b"x"]).unwrap();
+    files[0].1 = foreign.files()[0].1.clone();
+    assert_eq!(files[1].0, FIRST);
+    files[1].1 = foreign.files()[0].1.clone();
+    assert!(matches!(
+        try_open(&disk_of(&files), &options),
+        Err(OpenError::Foreign { .. })
+    ));
+}
+
+#[test]
+fn a_segment_whose_creation_was_not_finished_is_removed() {
+    let (files, frames, options) = sample();
+    let next = format!("{:020}.log", frames.len() + 1);
+    for length in [0, 1, 64, 128] {
+        let mut files = files.clone();
+        files.push((next.clone(), vec![0; length]));
+        let (_, reader, found) = try_open(&disk_of(&files), &options).unwrap();
+        assert_eq!(found.removed, std::slice::from_ref(&next));
+        assert_eq!(read_from(&reader, &Everything, 1).unwrap(), frames);
+    }
+    let mut files = files.clone();
+    files.push((next.clone(), vec![0; 129]));
+    assert!(matches!(
+        try_open(&disk_of(&files), &options),
+        Err(OpenError::Damaged(_))
+    ));
+}
+
+#[test]
+fn an_index_that_is_missing_or_stale_is_built_again() {
+    let (files, frames, options) = sample();
+    let without: Vec<_> = files
+        .iter()
+        .filter(|(name, _)| !name.ends_with("idx"))
+        .cloned()
+        .collect();
+    let disk = disk_of(&without);
+    let (_, reader, found) = try_open(&disk, &options).unwrap();
+    assert_eq!(found.indexes_rebuilt, 2);
+    assert_eq!(read_from(&reader, &Everything, 1).unwrap(), frames);
+    let mut rebuilt = disk.files();
+    rebuilt.sort();
+    let mut original = files.clone();
+    original.sort();
+    assert_eq!(rebuilt, original, "the same index, byte for byte");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn arbitrary_bytes_behind_a_header(
+        tail in vec(any::<u8>(), 0..2000),
+        keep in 0..2000_usize,
+        newest: bool,
+    ) {
+        let (mut files, _, options) = sample();
+        let place = if newest { files.len() - 1 } else { 1 };
+        let bytes = &mut files[place].1;
+        bytes.truncate(keep.max(128));
+        bytes.extend_from_slice(&tail);
+        let disk = disk_of(&files);
+        let _ = inspect::verify(&disk, &mut |_| {}).unwrap();
+        let _ = inspect::dump(&disk).unwrap().take(100).count();
+        if let Ok((_, reader, _)) = try_open(&disk, &options) {
+            let _ = read_from(&reader, &Everything, 1);
+        }
+    }
+
+    #[test]
+    fn arbitrary_files(log in vec(any::<u8>(), 0..600), index in vec(any::<u8>(), 0..600)) {
+        let (mut files, frames, options) = sample();
+        files[0].1 = index;
+        prop_assert!(files[0].0.ends_with("idx"));
+        prop_assert_eq!(check(&disk_of(&files), &frames, &options), Some(frames.len()));
+        let disk = disk_of(&[(FIRST.to_owned(), log)]);
+        let _ = try_open(&disk, &options);
+    }
+}

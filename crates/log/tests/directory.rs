@@ -1,0 +1,98 @@
+//! The log on real files.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a panic in a test is a failed test"
+)]
+
+mod support;
+
+use std::sync::Arc;
+
+use support::{Everything, Only, commit, open_on, read_from, small_segments};
+use tidings_log::{DirectoryError, DirectoryStorage, inspect};
+
+#[test]
+fn a_log_in_a_directory_is_opened_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("not/there/yet");
+    let options = small_segments(10_000);
+    let storage = Arc::new(DirectoryStorage::open(&path).unwrap());
+    let (mut writer, _) = open_on(storage, &options);
+    for number in 0..100_u8 {
+        let topic = format!("t{}", number % 4);
+        commit(&mut writer, &topic, &[&[number; 300], &[number; 3]]).unwrap();
+    }
+    drop(writer);
+    let storage = Arc::new(DirectoryStorage::open(&path).unwrap());
+    let (mut writer, reader) = open_on(storage, &options);
+    assert_eq!(read_from(&reader, &Everything, 1).unwrap().len(), 200);
+    assert_eq!(read_from(&reader, &Only(&["t3"]), 1).unwrap().len(), 50);
+    assert_eq!(commit(&mut writer, "a", &[b"x"]).unwrap().first, 201);
+}
+
+#[test]
+fn a_second_opening_is_told_who_has_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let held = DirectoryStorage::open(directory.path()).unwrap();
+    let error = DirectoryStorage::open(directory.path()).unwrap_err();
+    let pid = std::process::id();
+    assert!(matches!(error, DirectoryError::Locked { pid: Some(found), .. } if found == pid));
+    assert!(
+        error.to_string().contains(&format!("process {pid}")),
+        "{error}"
+    );
+    drop(held);
+    DirectoryStorage::open(directory.path()).unwrap();
+}
+
+#[test]
+fn a_log_is_inspected_while_it_is_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Arc::new(DirectoryStorage::open(directory.path()).unwrap());
+    let (mut writer, _) = open_on(storage, &small_segments(1000));
+    for _ in 0..10 {
+        commit(&mut writer, "a", &[&[1; 200]]).unwrap();
+    }
+    let beside = DirectoryStorage::read_only(directory.path());
+    let report = inspect::verify(&beside, &mut |_| {}).unwrap();
+    assert!(report.is_sound() && report.segments.len() > 2);
+    assert_eq!(inspect::dump(&beside).unwrap().count(), 10);
+    let missing = DirectoryStorage::read_only(directory.path().join("none"));
+    assert!(inspect::verify(&missing, &mut |_| {}).is_err());
+}
+
+#[test]
+fn a_reader_goes_on_in_a_segment_that_is_forgotten_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Arc::new(DirectoryStorage::open(directory.path()).unwrap());
+    let mut options = small_segments(1000);
+    options.retention.events_max = Some(10);
+    let (mut writer, reader) = open_on(storage, &options);
+    let follower = std::thread::spawn(move || {
+        let mut cursor = 1;
+        let mut seen = 0_u64;
+        while seen < 1000 {
+            match reader.read(&Everything, cursor, tidings_log::ReadLimits::default()) {
+                Ok(page) => {
+                    for stored in &page.frames {
+                        assert!(stored.sequence >= cursor);
+                        seen = stored.sequence;
+                    }
+                    cursor = page.next;
+                }
+                Err(tidings_log::ReadError::Forgotten { first }) => {
+                    assert!(first > cursor);
+                    cursor = first;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    for _ in 0..1000 {
+        commit(&mut writer, "a", &[&[1; 50]]).unwrap();
+        writer.retain(1000).unwrap();
+    }
+    follower.join().unwrap();
+}

@@ -1,0 +1,397 @@
+//! The log and the vector side by side.
+
+use std::sync::Arc;
+
+use tidings_log::{
+    CommitError, FaultStorage, Head, OpenError, Options, ReadError, ReadLimits, Reader, Retention,
+    Writer, open,
+};
+
+use super::{Choice, Op, Spec, TOPICS};
+use tidings_log::Select;
+
+#[derive(Clone, Debug, PartialEq)]
+struct Rec {
+    sequence: u64,
+    time_ms: u64,
+    expires_ms: Option<u64>,
+    topics: Vec<&'static str>,
+    alias: Option<String>,
+    mark: Option<Vec<u8>>,
+    frame: Vec<u8>,
+    ends_group: bool,
+}
+
+/// The log and the vector side by side.
+pub(crate) struct Run {
+    pub(crate) disk: FaultStorage,
+    options: Options,
+    log: Option<(Writer, Reader)>,
+    epoch: Option<String>,
+    /// All that was ever acknowledged, also what retention took away: it may come back.
+    records: Vec<Rec>,
+    /// A batch of which nobody knows whether it was stored.
+    uncertain: Vec<Rec>,
+    first: u64,
+    now_ms: u64,
+}
+
+impl Run {
+    pub(crate) fn new(seed: u64, options: Options) -> Self {
+        let mut run = Self {
+            disk: FaultStorage::new(seed),
+            options,
+            log: None,
+            epoch: None,
+            records: Vec::new(),
+            uncertain: Vec::new(),
+            first: 1,
+            now_ms: 1000,
+        };
+        run.open();
+        run
+    }
+
+    /// Opens, at the second attempt at the latest on a disk that works.
+    pub(crate) fn open(&mut self) {
+        self.log = None;
+        let opened = self.try_open().or_else(|error| {
+            assert!(
+                matches!(error, OpenError::Storage(_)),
+                "refused after a crash: {error}"
+            );
+            if self.disk.is_dead() {
+                self.disk = self.disk.crash();
+            }
+            self.disk.mend();
+            self.try_open()
+        });
+        let (writer, reader) = opened.expect("a log opens on a disk that works");
+        self.check_recovered(&writer, &reader);
+        self.log = Some((writer, reader));
+        self.check_all();
+    }
+
+    fn try_open(&self) -> Result<(Writer, Reader), OpenError> {
+        let storage = Arc::new(self.disk.clone());
+        let (writer, reader, _) = open(storage, self.options.clone(), "Enew", self.now_ms)?;
+        Ok((writer, reader))
+    }
+
+    fn check_recovered(&mut self, writer: &Writer, reader: &Reader) {
+        if self.records.is_empty() {
+            // Nothing was acknowledged: the log may never have come to be.
+            self.epoch = None;
+        }
+        let epoch = self.epoch.get_or_insert_with(|| writer.epoch().to_owned());
+        assert_eq!(epoch, writer.epoch(), "another epoch");
+        let acknowledged = self.records.len() as u64 + 1;
+        assert!(
+            reader.next() >= acknowledged,
+            "lost {} to {}",
+            reader.next(),
+            acknowledged
+        );
+        let survived = usize::try_from(reader.next() - acknowledged).unwrap();
+        assert!(survived <= self.uncertain.len(), "invented records");
+        let whole = survived == 0 || self.uncertain[survived - 1].ends_group;
+        assert!(whole, "a part of a group survived");
+        self.records.extend(self.uncertain.drain(..).take(survived));
+        self.uncertain.clear();
+        assert!(reader.first() <= self.first, "forgot more than it said");
+        self.first = reader.first();
+        assert_eq!(reader.next(), writer.next_sequence());
+    }
+
+    pub(crate) fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Append(groups) => self.append(groups),
+            Op::Read {
+                choice,
+                from,
+                limits,
+            } => self.read(choice, self.place(*from), *limits),
+            Op::Last { choice, n } => self.last(choice, *n),
+            Op::AtTime(percent) => self.at_time(*percent),
+            Op::FindAlias(alias) => self.find_alias(*alias),
+            Op::Marks { ago_ms, max } => self.marks(self.now_ms.saturating_sub(*ago_ms), *max),
+            Op::Tick(ms) => self.now_ms += ms,
+            Op::Retain => self.retain(),
+            // With what is armed: opening fails too, and is tried again.
+            Op::Reopen => self.open(),
+            Op::Crash => self.crash(),
+            Op::Fail(call, skip) => self.disk.fail(*call, *skip),
+            Op::CutPower(calls) => self.disk.cut_power_after(*calls),
+            Op::LeaveRoom(bytes) => self.disk.leave_room(*bytes),
+            Op::Mend => self.disk.mend(),
+        }
+        if self.disk.is_dead() {
+            self.crash();
+        }
+    }
+
+    pub(crate) fn crash(&mut self) {
+        self.disk = self.disk.crash();
+        self.open();
+    }
+
+    /// A sequence this far into the log.
+    fn place(&self, percent: u64) -> u64 {
+        let (_, reader) = self.log.as_ref().unwrap();
+        (reader.first() + (reader.next() - reader.first()) * percent / 100).max(1)
+    }
+
+    fn append(&mut self, groups: &[Vec<Spec>]) {
+        let (writer, reader) = self.log.as_mut().unwrap();
+        let mut batch = writer.begin(self.now_ms);
+        let mut records = Vec::new();
+        for group in groups {
+            for (place, spec) in group.iter().enumerate() {
+                let alias = spec.alias.map(|alias| format!("alias-{alias}"));
+                let mark = spec.mark.map(|mark| vec![mark; 5]);
+                let expires_ms = spec.expires_in_ms.map(|ms| self.now_ms + ms);
+                let ends_group = place + 1 == group.len();
+                let head = Head {
+                    topics: &spec.topics,
+                    alias: alias.as_deref(),
+                    key: Some("key"),
+                    expires_ms,
+                    mark: mark.as_deref(),
+                    continues: !ends_group,
+                };
+                let mut frame = Vec::new();
+                let sequence = batch.push(&head, |sequence, out| {
+                    frame = format!("{sequence}:").into_bytes();
+                    frame.resize(spec.frame_bytes.max(frame.len()), b'x');
+                    out.extend_from_slice(&frame);
+                });
+                let sequence = sequence.unwrap();
+                let topics = spec.topics.clone();
+                records.push(Rec {
+                    sequence,
+                    time_ms: batch.time_ms(),
+                    expires_ms,
+                    topics,
+                    alias,
+                    mark,
+                    frame,
+                    ends_group,
+                });
+            }
+        }
+        let before = reader.next();
+        match writer.commit(batch) {
+            Ok(committed) => {
+                let frames: Vec<_> = committed
+                    .frames
+                    .iter()
+                    .map(|frame| frame.to_vec())
+                    .collect();
+                let expected: Vec<_> = records.iter().map(|record| record.frame.clone()).collect();
+                assert_eq!(frames, expected);
+                assert_eq!(committed.first, before);
+                assert_eq!(committed.last + 1, reader.next());
+                self.records.extend(records);
+            }
+            Err(CommitError::Poisoned(_)) => {
+                assert_eq!(reader.next(), before, "shown though not durable");
+                // A later attempt did not reach the disk.
+                if self.uncertain.is_empty() {
+                    self.uncertain = records;
+                }
+            }
+            Err(CommitError::Full(_) | CommitError::Write(_)) => assert_eq!(reader.next(), before),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn held(&self) -> impl DoubleEndedIterator<Item = &Rec> {
+        let first = self.first;
+        self.records
+            .iter()
+            .filter(move |record| record.sequence >= first)
+    }
+
+    fn wanted<'a>(&'a self, choice: &'a Choice) -> impl DoubleEndedIterator<Item = &'a Rec> {
+        self.held()
+            .filter(|record| record.topics.iter().any(|topic| choice.matches(topic)))
+    }
+
+    fn read(
+        &self,
+        choice: &Choice,
+        from: u64,
+        (bytes_max, records_max, scan_bytes_max): (usize, usize, u64),
+    ) {
+        let (_, reader) = self.log.as_ref().unwrap();
+        let limits = ReadLimits {
+            bytes_max,
+            records_max,
+            scan_bytes_max,
+        };
+        let page = match reader.read(choice, from, limits) {
+            Ok(page) => page,
+            Err(ReadError::Forgotten { first }) => {
+                assert!(from < self.first && first == self.first);
+                return;
+            }
+            Err(ReadError::Io(_)) => return,
+            Err(error) => panic!("{error}"),
+        };
+        assert!(from >= self.first);
+        assert!(
+            page.next >= from && (page.next > from || from >= reader.next()),
+            "no progress"
+        );
+        let expected: Vec<_> = self
+            .wanted(choice)
+            .filter(|record| record.sequence >= from && record.sequence < page.next)
+            .collect();
+        let bytes: usize = expected.iter().map(|record| record.frame.len()).sum();
+        assert!(expected.len() <= 1 || (bytes <= bytes_max && expected.len() <= records_max));
+        assert_eq!(page.frames.len(), expected.len());
+        for (found, expected) in page.frames.iter().zip(expected) {
+            assert_eq!(found.sequence, expected.sequence);
+            assert_eq!(found.time_ms, expected.time_ms);
+            assert_eq!(found.expires_ms, expected.expires_ms);
+            assert_eq!(found.frame, expected.frame);
+        }
+    }
+
+    fn last(&self, choice: &Choice, n: u64) {
+        let (_, reader) = self.log.as_ref().unwrap();
+        let found = match reader.last(choice, n, self.now_ms) {
+            Ok(found) => found,
+            Err(ReadError::Io(_)) => return,
+            Err(error) => panic!("{error}"),
+        };
+        let now_ms = self.now_ms;
+        let live = |record: &&Rec| {
+            record
+                .expires_ms
+                .is_none_or(|expires_ms| expires_ms > now_ms)
+        };
+        let total = self.wanted(choice).filter(live).count() as u64;
+        let remaining = self
+            .wanted(choice)
+            .filter(live)
+            .filter(|record| record.sequence >= found)
+            .count();
+        assert_eq!(remaining as u64, n.min(total));
+    }
+
+    fn at_time(&self, percent: u64) {
+        let (_, reader) = self.log.as_ref().unwrap();
+        let ms = 1000 + (self.now_ms - 1000) * percent / 100;
+        let expected = self.held().find(|record| record.time_ms >= ms);
+        let expected = expected.map_or(reader.next(), |record| record.sequence);
+        match reader.at_time(ms) {
+            Ok(found) => assert_eq!(found, expected),
+            Err(ReadError::Io(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn find_alias(&self, alias: u8) {
+        let (_, reader) = self.log.as_ref().unwrap();
+        let alias = format!("alias-{alias}");
+        let mut expected = self.held().rev();
+        let expected = expected.find(|record| record.alias.as_ref() == Some(&alias));
+        match reader.find_alias(&alias) {
+            Ok(found) => assert_eq!(found, expected.map(|record| record.sequence)),
+            Err(ReadError::Io(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn marks(&self, since_ms: u64, max: usize) {
+        let (_, reader) = self.log.as_ref().unwrap();
+        let mut expected: Vec<_> = self
+            .held()
+            .rev()
+            .filter(|record| record.time_ms >= since_ms)
+            .filter_map(|record| Some((record.sequence, record.mark.clone()?)))
+            .take(max)
+            .collect();
+        expected.reverse();
+        match reader.marks(since_ms, max) {
+            Ok(found) => {
+                let found = found
+                    .into_iter()
+                    .map(|mark| (mark.sequence, mark.bytes.to_vec()));
+                assert_eq!(found.collect::<Vec<_>>(), expected);
+            }
+            Err(ReadError::Io(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn retain(&mut self) {
+        let (writer, reader) = self.log.as_mut().unwrap();
+        let before = reader.stats();
+        let done = writer.retain(self.now_ms);
+        let after = reader.stats();
+        assert!(after.first >= before.first && after.next == before.next);
+        self.first = after.first;
+        let Ok(retained) = done else { return };
+        assert_eq!(retained.first, after.first);
+        assert_eq!(retained.records, before.records - after.records);
+        if let Some(bytes_max) = self.options.retention.bytes_max {
+            assert!(
+                after.bytes <= bytes_max || after.segments == 1,
+                "holds too many bytes"
+            );
+        }
+        if let Some(events_max) = self.options.retention.events_max {
+            let others = &self.options.retention;
+            if others.age_ms_max.is_none() && others.bytes_max.is_none() {
+                assert!(
+                    after.records >= events_max.min(before.records),
+                    "forgot too much"
+                );
+            }
+        }
+        let Retention {
+            bytes_max,
+            events_max,
+            age_ms_max,
+        } = self.options.retention;
+        if let (Some(age_ms_max), None, None) = (age_ms_max, bytes_max, events_max) {
+            let forgotten = before.first..after.first;
+            let forgotten = self
+                .records
+                .iter()
+                .filter(|record| forgotten.contains(&record.sequence));
+            let oldest_ms = self.now_ms.saturating_sub(age_ms_max);
+            assert!(
+                forgotten
+                    .into_iter()
+                    .all(|record| record.time_ms < oldest_ms),
+                "forgot too early"
+            );
+        }
+    }
+
+    /// Reads everything, a page at a time.
+    pub(crate) fn check_all(&self) {
+        let (_, reader) = self.log.as_ref().unwrap();
+        for choice in [Choice::Prefix(""), Choice::Exact(TOPICS.to_vec())] {
+            let mut cursor = self.first;
+            let mut found = Vec::new();
+            loop {
+                let page = match reader.read(&choice, cursor, ReadLimits::default()) {
+                    Ok(page) => page,
+                    Err(ReadError::Io(_)) => return,
+                    Err(error) => panic!("{error}"),
+                };
+                found.extend(page.frames.iter().map(|stored| stored.frame.to_vec()));
+                if page.next == cursor {
+                    break;
+                }
+                cursor = page.next;
+            }
+            let expected: Vec<_> = self.held().map(|record| record.frame.clone()).collect();
+            assert_eq!(found, expected);
+        }
+    }
+}
