@@ -1,1 +1,55 @@
-fn main() {}
+//! The `tidings` binary: the hub, and the commands that speak with one.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `arguments` | the command line |
+//! | `serve` | the hub: options, listeners, signals, log lines |
+//! | `publish` | events, or lines of stdin, to a hub, each once |
+//! | `subscribe` | events from a hub, over broken connections |
+//! | `inspect` | a log on disk |
+//! | `client` | what `publish` and `subscribe` share: URL, connection, back-off, problems |
+//! | `environment` | the clock and chance, read nowhere else |
+
+mod arguments;
+mod client;
+mod environment;
+mod failure;
+mod inspect;
+mod notice;
+mod publish;
+mod serve;
+mod size;
+mod span;
+mod subscribe;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.is_told() {
+                notice::say(format_args!("tidings: {failure}"));
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(command: Option<Command>) -> Result<(), Failure> {
+    match command {
+        None => serve::run_default(),
+        Some(Command::Serve(serve)) => {
+            let options: Vec<OsString> = std::env::args_os().skip(2).collect();
+            serve::run(*serve, &options)
+        }
+        Some(Command::Publish(publish)) => publish::run(publish),
+        Some(Command::Subscribe(subscribe)) => subscribe::run(&subscribe),
+        Some(Command::Log(log)) => inspect::run(log),
+    }
+}

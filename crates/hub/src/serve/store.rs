@@ -1,0 +1,170 @@
+//! The hub over its log, and the thread that writes it.
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use tidings::{Committer, Hub, Limits, Report};
+use tidings_log::{
+    CommitError, DirectoryError, DirectoryStorage, MemoryStorage, Options, Recovery, Retention,
+    Storage,
+};
+use tokio::sync::oneshot;
+
+use crate::{arguments::Serve, environment, failure::Failure, size, span};
+
+const RETENTION_BYTES: u64 = 4 << 30;
+const RETENTION_BYTES_IN_MEMORY: u64 = 256 << 20;
+
+/// Opens the log, or begins it.
+pub(crate) fn open(serve: &Serve) -> Result<(Hub, Committer), Failure> {
+    let storage: Arc<dyn Storage> = if serve.memory {
+        Arc::new(MemoryStorage::new())
+    } else {
+        Arc::new(directory(&serve.data)?)
+    };
+    let options = Options {
+        retention: retention(serve),
+        ..Options::default()
+    };
+    let now_ms = environment::now_ms();
+    let failed = |error: &dyn std::fmt::Display| {
+        let data = serve.data.display();
+        Failure::failed(format!("cannot open the log in {data}: {error}"))
+    };
+    let (writer, reader, recovery) =
+        tidings_log::open(storage, options, &environment::new_epoch(), now_ms)
+            .map_err(|error| failed(&error))?;
+    report_recovery(serve, reader.epoch(), &recovery);
+    Hub::new(writer, reader, Limits::default(), now_ms).map_err(|error| failed(&error))
+}
+
+/// What is kept and where, for people.
+pub(crate) fn describe(serve: &Serve) -> String {
+    if serve.memory {
+        return "events are in memory only and gone when it stops".to_owned();
+    }
+    let path = fs::canonicalize(&serve.data).unwrap_or_else(|_| serve.data.clone());
+    format!("events are kept in {}", path.display())
+}
+
+fn directory(path: &Path) -> Result<DirectoryStorage, Failure> {
+    DirectoryStorage::open(path).map_err(|error| {
+        let advice = match &error {
+            DirectoryError::Io { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    "; let this user write there, choose another directory with --data DIR, or keep \
+                     events in memory only with --memory"
+                }
+                _ => "; choose another directory with --data DIR",
+            },
+            _ => " with --data DIR",
+        };
+        Failure::failed(format!("{error}{advice}"))
+    })
+}
+
+fn retention(serve: &Serve) -> Retention {
+    let bytes = if serve.memory {
+        RETENTION_BYTES_IN_MEMORY
+    } else {
+        RETENTION_BYTES
+    };
+    Retention {
+        bytes_max: Some(serve.retention_bytes.unwrap_or(bytes)),
+        events_max: serve.retention_events,
+        age_ms_max: serve.retention_age.map(span::millis),
+    }
+}
+
+fn report_recovery(serve: &Serve, epoch: &str, recovery: &Recovery) {
+    let data = if serve.memory {
+        "memory".to_owned()
+    } else {
+        serve.data.display().to_string()
+    };
+    if recovery.created {
+        tracing::info!(%data, epoch, "began a new log");
+        return;
+    }
+    let (segments, events) = (recovery.segments, recovery.records);
+    tracing::info!(%data, epoch, segments, events, "opened the log");
+    if let Some(cut) = &recovery.cut {
+        let (segment, bytes) = (&cut.segment, cut.bytes);
+        tracing::warn!(%segment, bytes, "cut off what a crash left unfinished; it was never acknowledged");
+    }
+    if recovery.indexes_rebuilt > 0 {
+        tracing::info!(indexes = recovery.indexes_rebuilt, "built indexes again");
+    }
+}
+
+/// The committer at work on its thread.
+#[derive(Debug)]
+pub(crate) struct Committing {
+    thread: JoinHandle<Result<(), CommitError>>,
+    /// Resolves when the thread is about to end, for whatever reason.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Committing {
+    /// Starts it.
+    pub(crate) fn start(committer: Committer) -> Result<Self, Failure> {
+        let (running, ended) = oneshot::channel();
+        let work = move || {
+            // Dropped also when the committer panics.
+            let _running: oneshot::Sender<()> = running;
+            committer.run(environment::now_ms, report)
+        };
+        let thread = thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(work)
+            .map_err(|error| {
+                Failure::failed(format!("cannot start the committer's thread: {error}"))
+            })?;
+        Ok(Self { thread, ended })
+    }
+
+    /// Waits until it ends, which it should not before the hub is closed. Cancel safe.
+    pub(crate) async fn ended(&mut self) {
+        let _ = (&mut self.ended).await;
+    }
+
+    /// Waits for all that was accepted to be committed, and the log to be closed. Blocks.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        match self.thread.join() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Failure::failed(format!(
+                "the log was not closed in good order (what was acknowledged is safe): {error}"
+            ))),
+            Err(_) => Err(Failure::failed(
+                "the committer's thread crashed; what was acknowledged is safe: start again, and \
+                 please report the message above",
+            )),
+        }
+    }
+}
+
+fn report(report: Report) {
+    match report {
+        Report::Retained(retained) => tracing::info!(
+            segments = retained.segments,
+            events = retained.records,
+            bytes = %size::show(retained.bytes),
+            first = retained.first,
+            "retention forgot the oldest events"
+        ),
+        Report::RetentionFailed(error) => {
+            tracing::warn!(%error, "could not forget old events; trying again");
+        }
+        Report::CommitFailed(error) if error.is_poisoned() => {
+            tracing::error!(%error, "the log has failed: nothing more can be published until a restart");
+        }
+        Report::CommitFailed(error) => {
+            tracing::error!(%error, "a commit failed; its publishers were told");
+        }
+        other => tracing::info!(?other, "the committer reports"),
+    }
+}
