@@ -1,0 +1,377 @@
+//! The one thread that writes the log.
+//!
+//! It takes what is in the queue, gives each event the next sequence, puts the ID in front of its
+//! bytes, and appends all with one write and one sync. Only then does anyone hear of it: first the
+//! subscribers, then the publishers.
+
+use std::{fmt, sync::Arc as StdArc, time::Duration};
+
+use smallvec::SmallVec;
+use tidings_log::{Batch, CommitError, Head, Retained, Writer};
+use tidings_wire::Topic;
+
+use crate::{
+    hub::Shared,
+    id,
+    idempotency::{Known, Mark, Table},
+    publish::{NewEvent, Publish, PublishError, Receipt, Run},
+    queue::{Job, Outlet, Taken},
+    stats::add,
+    sync::{Arc, Ordering},
+    window::{Arrival, Entry},
+};
+
+/// Owns the log's writing end. Run it on a thread of its own, or step it in a simulation.
+pub struct Committer {
+    shared: Arc<Shared>,
+    queue: Outlet,
+    writer: Writer,
+    table: Table,
+    jobs: Vec<Job>,
+    /// Why the log accepts nothing any more.
+    failure: Option<Cause>,
+    /// What the last commit failed with, until it is reported.
+    trouble: Option<CommitError>,
+}
+
+type Cause = StdArc<dyn std::error::Error + Send + Sync>;
+
+const RETAIN_EVERY_MS: u64 = 1000;
+
+impl fmt::Debug for Committer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Committer").finish_non_exhaustive()
+    }
+}
+
+/// What a step of the committer did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// It answered this many groups.
+    Answered(usize),
+    /// There was nothing to do.
+    Idle,
+    /// The hub is closed and all that was accepted is answered.
+    Done,
+}
+
+/// What an operator would want to read of.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Report {
+    /// Retention forgot old events.
+    Retained(Retained),
+    /// Retention could not be applied; it is tried again.
+    RetentionFailed(CommitError),
+    /// A commit failed and its publishers were told.
+    CommitFailed(CommitError),
+}
+
+/// An event of a batch, until the batch is committed.
+struct Staged {
+    topics: SmallVec<[Topic; 1]>,
+    expires_ms: u64,
+}
+
+/// A group of a batch, until the batch is committed.
+struct Pending {
+    job: Job,
+    receipt: Receipt,
+}
+
+impl Committer {
+    pub(crate) fn new(shared: Arc<Shared>, writer: Writer, table: Table) -> Self {
+        Self {
+            queue: Outlet(shared.queue.clone()),
+            shared,
+            writer,
+            table,
+            jobs: Vec::new(),
+            failure: None,
+            trouble: None,
+        }
+    }
+
+    /// Commits until the hub is closed, then closes the log.
+    ///
+    /// `now_ms` is asked for Unix time in milliseconds; `report` hears what an operator would want
+    /// to read. Retention is applied about once a second.
+    ///
+    /// # Errors
+    ///
+    /// The log could not be closed cleanly. All that was acknowledged is safe.
+    pub fn run(
+        mut self,
+        now_ms: impl Fn() -> u64,
+        mut report: impl FnMut(Report),
+    ) -> Result<(), CommitError> {
+        let mut retained_ms = 0;
+        loop {
+            let now = now_ms();
+            let progress = self.step(now);
+            if let Some(error) = self.trouble.take() {
+                report(Report::CommitFailed(error));
+            }
+            if now.abs_diff(retained_ms) >= RETAIN_EVERY_MS && self.failure.is_none() {
+                retained_ms = now;
+                match self.retain(now) {
+                    Ok(retained) if retained.segments > 0 => report(Report::Retained(retained)),
+                    Ok(_) => {}
+                    Err(error) => report(Report::RetentionFailed(error)),
+                }
+            }
+            match progress {
+                Progress::Answered(_) => {}
+                Progress::Idle => self.queue.wait(Duration::from_millis(RETAIN_EVERY_MS)),
+                Progress::Done => return self.close(),
+            }
+        }
+    }
+
+    /// Commits what is in the queue, once, without waiting.
+    pub fn step(&mut self, now_ms: u64) -> Progress {
+        let mut jobs = std::mem::take(&mut self.jobs);
+        let bytes_max = self.shared.limits.commit_bytes_max;
+        let taken = self.queue.take(&mut jobs, bytes_max);
+        let count = jobs.len();
+        if count > 0 {
+            self.commit(&mut jobs, now_ms);
+        }
+        self.jobs = jobs;
+        match taken {
+            Taken::Jobs => Progress::Answered(count),
+            Taken::Nothing => Progress::Idle,
+            Taken::Closed => Progress::Done,
+        }
+    }
+
+    /// Forgets what retention allows to forget.
+    ///
+    /// # Errors
+    ///
+    /// The storage refused. Nothing is lost by it; try again later.
+    pub fn retain(&mut self, now_ms: u64) -> Result<Retained, CommitError> {
+        self.writer.retain(now_ms)
+    }
+
+    /// Writes what makes the next opening fast.
+    ///
+    /// # Errors
+    ///
+    /// The storage refused. All that was acknowledged is safe.
+    pub fn close(self) -> Result<(), CommitError> {
+        self.writer.close()
+    }
+
+    fn commit(&mut self, jobs: &mut Vec<Job>, now_ms: u64) {
+        if let Some(failure) = self.failure.clone() {
+            for job in jobs.drain(..) {
+                self.answer_after_failure(job, &failure);
+            }
+            return;
+        }
+        let first = self.writer.next_sequence();
+        let mut batch = self.writer.begin(now_ms);
+        let mut staged = Vec::new();
+        let mut pending = Vec::new();
+        for job in jobs.drain(..) {
+            match self.stage(&job.publish, &mut batch, &mut staged, now_ms) {
+                Ok(receipt) => pending.push(Pending { job, receipt }),
+                Err(error) => job.answer.give(Err(error)),
+            }
+        }
+        let result = if batch.is_empty() {
+            Ok(())
+        } else {
+            self.write(batch, &staged)
+        };
+        match result {
+            Ok(()) => pending.into_iter().for_each(|p| self.acknowledge(p)),
+            Err(error) => {
+                self.table.undo_from(first);
+                self.refuse(pending, first, &error);
+            }
+        }
+        self.shared.counters_set(self.table.len());
+    }
+
+    /// Adds a group's events to the batch, but for those that are in the log already.
+    fn stage(
+        &mut self,
+        publish: &Publish,
+        batch: &mut Batch,
+        staged: &mut Vec<Staged>,
+        now_ms: u64,
+    ) -> Result<Receipt, PublishError> {
+        let mut runs = match self.table.look_up(publish)? {
+            Known::New => SmallVec::new(),
+            Known::Prefix(runs) => runs,
+        };
+        let known: u64 = runs.iter().map(|run: &Run| run.count).sum();
+        let repeated = known > 0;
+        let new = publish
+            .events
+            .get(usize::try_from(known).unwrap_or(usize::MAX)..)
+            .unwrap_or_default();
+        if new.is_empty() {
+            return Ok(Receipt { runs, repeated });
+        }
+        let mark = publish.idempotency.as_ref().map(|request| Mark {
+            key: &request.key,
+            offset: request.offset + known,
+            count: new.len() as u64,
+            fingerprint: publish.fingerprint(),
+            whole: request.whole,
+        });
+        let checkpoint = batch.checkpoint();
+        let first = match self.push_group(new, mark.as_ref().map(Mark::encode).as_deref(), batch) {
+            Ok(first) => first,
+            Err(error) => {
+                batch.rewind(checkpoint);
+                return Err(error);
+            }
+        };
+        let time_ms = batch.time_ms();
+        staged.extend(new.iter().map(|event| {
+            Staged {
+                topics: event.topics.clone(),
+                expires_ms: event
+                    .ttl_ms
+                    .map_or(u64::MAX, |ttl| time_ms.saturating_add(ttl)),
+            }
+        }));
+        let run = Run {
+            first,
+            count: new.len() as u64,
+        };
+        if let Some(mark) = &mark {
+            self.table.record(mark, run, now_ms);
+        }
+        runs.push(run);
+        Ok(Receipt { runs, repeated })
+    }
+
+    fn push_group(
+        &self,
+        events: &[NewEvent],
+        mark: Option<&[u8]>,
+        batch: &mut Batch,
+    ) -> Result<u64, PublishError> {
+        let mut first = None;
+        let time_ms = batch.time_ms();
+        for (i, event) in events.iter().enumerate() {
+            let topics: SmallVec<[&str; 1]> = event.topics.iter().map(Topic::as_str).collect();
+            let head = Head {
+                topics: &topics,
+                alias: event.id.as_deref(),
+                key: event.key.as_deref(),
+                expires_ms: event.ttl_ms.map(|ttl| time_ms.saturating_add(ttl)),
+                mark: mark.filter(|_| i == 0),
+                continues: i + 1 < events.len(),
+            };
+            let pushed = batch.push(&head, |sequence, out| self.encode(event, sequence, out));
+            let sequence = pushed.map_err(|_| {
+                // Checked when the group was accepted; only an odd configuration comes here.
+                let max = self.shared.limits.event_bytes_max;
+                PublishError::EventTooLarge {
+                    bytes: event.body.len(),
+                    max,
+                }
+            })?;
+            first.get_or_insert(sequence);
+        }
+        first.ok_or(PublishError::Empty)
+    }
+
+    fn encode(&self, event: &NewEvent, sequence: u64, out: &mut Vec<u8>) {
+        match &event.id {
+            Some(own) => {
+                // Checked to hold no line end when the event was made.
+                out.extend_from_slice(b"id: ");
+                out.extend_from_slice(own.as_bytes());
+                out.push(b'\n');
+            }
+            None => id::encode_line(&self.shared.epoch, sequence, out),
+        }
+        out.extend_from_slice(&event.body);
+    }
+
+    fn write(&mut self, batch: Batch, staged: &[Staged]) -> Result<(), CommitError> {
+        let begun = std::time::Instant::now();
+        let committed = self.writer.commit(batch)?;
+        let counters = &self.shared.counters;
+        add(
+            &counters.commit_us,
+            u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        );
+        add(&counters.commits, 1);
+        add(&counters.published_events, staged.len() as u64);
+        add(
+            &counters.published_bytes,
+            committed.frames.iter().map(|f| f.len() as u64).sum(),
+        );
+        let entries = (committed.first..).zip(committed.frames);
+        let arrivals = entries
+            .zip(staged)
+            .map(|((sequence, frame), staged)| Arrival {
+                topics: &staged.topics,
+                entry: Entry {
+                    sequence,
+                    expires_ms: staged.expires_ms,
+                    frame,
+                },
+            });
+        self.shared.window.append(arrivals, committed.last + 1);
+        Ok(())
+    }
+
+    fn acknowledge(&self, pending: Pending) {
+        if pending.receipt.repeated {
+            add(&self.shared.counters.repeated_groups, 1);
+        }
+        pending.job.answer.give(Ok(pending.receipt));
+    }
+
+    /// What was acknowledged before the log failed stays so, and is answered again.
+    fn answer_after_failure(&self, job: Job, failure: &Cause) {
+        let count = job.publish.events.len() as u64;
+        match self.table.look_up(&job.publish) {
+            Ok(Known::Prefix(runs)) if runs.iter().map(|run| run.count).sum::<u64>() == count => {
+                let repeated = true;
+                let receipt = Receipt { runs, repeated };
+                self.acknowledge(Pending { job, receipt });
+            }
+            _ => {
+                add(&self.shared.counters.refused_storage, 1);
+                job.answer
+                    .give(Err(PublishError::LogFailed(failure.clone())));
+            }
+        }
+    }
+
+    /// Answers the groups of a commit that failed. One that repeats only what was in the log
+    /// before is as acknowledged as ever.
+    fn refuse(&mut self, pending: Vec<Pending>, first: u64, error: &CommitError) {
+        let cause: Cause = StdArc::new(error.clone());
+        self.trouble = Some(error.clone());
+        let poisoned = error.is_poisoned();
+        if poisoned {
+            self.failure = Some(cause.clone());
+            self.shared.counters.log_failed.store(1, Ordering::Relaxed);
+        }
+        for pending in pending {
+            if pending.receipt.runs.iter().all(|run| run.first < first) {
+                self.acknowledge(pending);
+                continue;
+            }
+            add(&self.shared.counters.refused_storage, 1);
+            let error = match error {
+                CommitError::Poisoned(_) => PublishError::LogFailed(cause.clone()),
+                CommitError::Full(_) => PublishError::StorageFull(cause.clone()),
+                _ => PublishError::WriteFailed(cause.clone()),
+            };
+            pending.job.answer.give(Err(error));
+        }
+    }
+}

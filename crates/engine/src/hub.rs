@@ -1,0 +1,264 @@
+//! The hub: what publishers and subscribers share.
+
+use std::fmt;
+
+use slab::Slab;
+use tidings_log::{ReadError, Reader, Writer};
+
+use crate::{
+    committer::Committer,
+    idempotency::{Mark, Table},
+    limits::Limits,
+    publish::{Publish, PublishError, Refused, Run, Ticket},
+    queue::Queue,
+    selection::{Selection, Selector},
+    signal::{EndReason, Signal},
+    start::{Resolver, Start},
+    stats::{Counters, Stats, add},
+    subscription::{SubscribeError, Subscription},
+    sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock},
+    window::Window,
+};
+
+/// Topics, publishers and subscribers over one log. Cheap to clone; all clones are the same hub.
+#[derive(Clone)]
+pub struct Hub(Arc<Shared>);
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("epoch", &self.0.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Shared {
+    pub(crate) epoch: Arc<str>,
+    pub(crate) log: Reader,
+    pub(crate) window: Window,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
+    idempotency_keys: AtomicU64,
+    subscribers: Mutex<Slab<Arc<Signal>>>,
+    closed: AtomicBool,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn unregister(&self, place: usize) {
+        let mut subscribers = lock(&self.subscribers);
+        subscribers.try_remove(place);
+        if subscribers.is_empty() {
+            subscribers.shrink_to_fit();
+        }
+        drop(subscribers);
+        self.counters.subscribers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counters_set(&self, idempotency_keys: usize) {
+        self.idempotency_keys
+            .store(idempotency_keys as u64, Ordering::Relaxed);
+    }
+}
+
+impl Hub {
+    /// A hub over an open log, and its committer, which has to run for anything to be published.
+    ///
+    /// # Errors
+    ///
+    /// The log could not be read to find the idempotency keys that are still remembered.
+    pub fn new(
+        writer: Writer,
+        log: Reader,
+        limits: Limits,
+        now_ms: u64,
+    ) -> Result<(Self, Committer), ReadError> {
+        let table = remembered(&log, &limits, now_ms)?;
+        let shared = Arc::new(Shared {
+            epoch: log.epoch().into(),
+            window: Window::new(log.next(), limits.window_bytes_max),
+            log,
+            queue: Queue::new(&limits),
+            limits,
+            counters: Counters::default(),
+            idempotency_keys: AtomicU64::new(table.len() as u64),
+            subscribers: Mutex::new(Slab::new()),
+            closed: AtomicBool::new(false),
+        });
+        Ok((Self(shared.clone()), Committer::new(shared, writer, table)))
+    }
+
+    /// The epoch of the log.
+    pub fn epoch(&self) -> &str {
+        &self.0.epoch
+    }
+
+    /// What this hub accepts and holds.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Puts a group into the queue. The [`Ticket`] resolves once the group is as durable as the
+    /// log was told to make it.
+    ///
+    /// # Errors
+    ///
+    /// The group breaks a limit, the queue is full, or the hub is closed. Nothing was published.
+    pub fn publish(&self, publish: Publish) -> Result<Ticket, PublishError> {
+        self.offer(publish).map_err(|refused| refused.error)
+    }
+
+    /// As [`Hub::publish`], but a group that was refused is given back, to be offered again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hub::publish`].
+    pub fn offer(&self, publish: Publish) -> Result<Ticket, Box<Refused>> {
+        if let Err(error) = publish.check(&self.0.limits, &self.0.epoch) {
+            return Err(Box::new(Refused { error, publish }));
+        }
+        self.0.queue.push(publish).inspect_err(|refused| {
+            if matches!(refused.error, PublishError::Busy) {
+                add(&self.0.counters.refused_busy, 1);
+            }
+        })
+    }
+
+    /// A subscriber's cursor, at the place that `start` names.
+    ///
+    /// It reads the disk where [`Start::may_read`] says so. `now_ms` is Unix time in milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// Nothing or too much to follow, the hub is closed, or the log could not be read.
+    pub fn subscribe(
+        &self,
+        selectors: &[Selector],
+        start: &Start,
+        now_ms: u64,
+    ) -> Result<Subscription, SubscribeError> {
+        let max = self.0.limits.selectors_max;
+        match selectors.len() {
+            0 => return Err(SubscribeError::NoSelector),
+            n if n > max => return Err(SubscribeError::TooManySelectors { max }),
+            _ => {}
+        }
+        let selection = Selection::new(selectors);
+        let resolver = Resolver {
+            log: &self.0.log,
+            epoch: &self.0.epoch,
+            now_ms,
+        };
+        let place = resolver
+            .resolve(start, &selection)
+            .map_err(SubscribeError::Log)?;
+        let signal = Arc::new(Signal::default());
+        let registered = self.register(&signal)?;
+        Subscription::new(self.0.clone(), selection, signal, place, registered)
+    }
+
+    /// Registers under the lock that [`Hub::close_to_subscribers`] takes, so that none slips past it.
+    fn register(&self, signal: &Arc<Signal>) -> Result<usize, SubscribeError> {
+        let mut subscribers = lock(&self.0.subscribers);
+        if self.0.closed.load(Ordering::Acquire) {
+            return Err(SubscribeError::Closed);
+        }
+        let place = subscribers.insert(signal.clone());
+        add(&self.0.counters.subscribers, 1);
+        add(&self.0.counters.subscriptions, 1);
+        Ok(place)
+    }
+
+    /// Subscriptions that are open.
+    pub fn subscribers(&self) -> usize {
+        lock(&self.0.subscribers).len()
+    }
+
+    /// Refuses new subscribers from now on. Those that are there stay until [`Hub::end`].
+    pub fn close_to_subscribers(&self) {
+        let _subscribers = lock(&self.0.subscribers);
+        self.0.closed.store(true, Ordering::Release);
+    }
+
+    /// Ends up to `count` subscriptions that have not been ended yet, and says how many it found.
+    ///
+    /// Called again and again with a part of [`Hub::subscribers`] it spreads a drain over time.
+    pub fn end(&self, count: usize, reason: EndReason) -> usize {
+        let chosen: Vec<Arc<Signal>> = lock(&self.0.subscribers)
+            .iter()
+            .filter(|(_, signal)| signal.ended().is_none())
+            .take(count)
+            .map(|(_, signal)| signal.clone())
+            .collect();
+        for signal in &chosen {
+            signal.end(reason);
+        }
+        chosen.len()
+    }
+
+    /// Ends subscriptions that were given events and have taken none over the last `sweeps` calls,
+    /// this one included, and says how many.
+    pub fn end_stalled(&self, sweeps: u8) -> usize {
+        let mut ended = 0;
+        for (_, signal) in lock(&self.0.subscribers).iter() {
+            if signal.ended().is_none() && signal.sweep() >= sweeps {
+                signal.end(EndReason::TooSlow);
+                ended += 1;
+            }
+        }
+        ended
+    }
+
+    /// Refuses publishes from now on. The committer answers what was accepted, and is done.
+    pub fn close_to_publishers(&self) {
+        self.0.queue.close();
+    }
+
+    /// What the hub counts.
+    pub fn stats(&self) -> Stats {
+        let (queue_groups, queue_bytes) = self.0.queue.depth();
+        let (window_events, window_bytes, window_topics) = self.0.window.size();
+        let log = self.0.log.stats();
+        Stats {
+            queue_groups: queue_groups as u64,
+            queue_bytes: queue_bytes as u64,
+            window_events: window_events as u64,
+            window_bytes: window_bytes as u64,
+            window_topics: window_topics as u64,
+            idempotency_keys: self.0.idempotency_keys.load(Ordering::Relaxed),
+            log_segments: log.segments as u64,
+            log_bytes: log.bytes,
+            log_events: log.records,
+            log_first: log.first,
+            log_next: log.next,
+            ..self.0.counters.read()
+        }
+    }
+}
+
+/// The idempotency keys that the log remembers.
+fn remembered(log: &Reader, limits: &Limits, now_ms: u64) -> Result<Table, ReadError> {
+    let mut table = Table::new(limits);
+    let since_ms = now_ms.saturating_sub(limits.idempotency_ms_max);
+    for found in log.marks(since_ms, MARKS_READ_MAX)? {
+        if let Some(mark) = Mark::decode(&found.bytes) {
+            let run = Run {
+                first: found.sequence,
+                count: mark.count,
+            };
+            table.record(&mark, run, found.time_ms);
+        }
+    }
+    Ok(table)
+}
+
+/// Marks read at opening, newest first: a request has one for each of its groups.
+const MARKS_READ_MAX: usize = 1_000_000;

@@ -1,0 +1,125 @@
+//! Where a subscriber begins.
+
+use tidings_log::{ReadError, Reader};
+
+use crate::{
+    control::{Gap, GapReason},
+    id::{self, Position},
+    selection::Selection,
+    sync::Arc,
+};
+
+/// Where a subscriber begins.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Start {
+    /// With what is published from now on.
+    #[default]
+    Latest,
+    /// With the oldest event that is still held.
+    Earliest,
+    /// With the event of this ID.
+    At(String),
+    /// After the event of this ID: how a subscriber resumes.
+    After(String),
+    /// With the last so many events that match.
+    Last(u64),
+    /// With the first event that was committed at this time or later, in Unix milliseconds.
+    Time(u64),
+}
+
+impl Start {
+    /// Whether finding the place may read the disk.
+    pub fn may_read(&self, epoch: &str) -> bool {
+        match self {
+            Self::Latest | Self::Earliest => false,
+            Self::At(id) | Self::After(id) => id::split(id).is_none_or(|(e, _)| e != epoch),
+            Self::Last(_) | Self::Time(_) => true,
+        }
+    }
+}
+
+/// Finds places in one log.
+pub(crate) struct Resolver<'a> {
+    pub(crate) log: &'a Reader,
+    pub(crate) epoch: &'a Arc<str>,
+    pub(crate) now_ms: u64,
+}
+
+/// A cursor, and the gap in front of it if there is one.
+pub(crate) type Place = (u64, Option<Gap>);
+
+impl Resolver<'_> {
+    pub(crate) fn resolve(&self, start: &Start, selection: &Selection) -> Result<Place, ReadError> {
+        match start {
+            Start::Latest => Ok((self.log.next(), None)),
+            Start::Earliest => Ok((self.log.first(), None)),
+            Start::At(id) => self.event(id, 0),
+            Start::After(id) => self.event(id, 1),
+            Start::Last(n) => {
+                let cursor = selection.with(|s| self.log.last(s, *n, self.now_ms))?;
+                Ok((cursor, None))
+            }
+            Start::Time(ms) => self.time(*ms),
+        }
+    }
+
+    fn event(&self, given: &str, skip: u64) -> Result<Place, ReadError> {
+        let sequence = match id::split(given) {
+            Some((epoch, sequence)) if *epoch == **self.epoch => Some(sequence),
+            _ => self.log.find_alias(given)?,
+        };
+        let first = self.log.first();
+        let Some(sequence) = sequence else {
+            let reason = match id::split(given) {
+                Some(_) => GapReason::Epoch,
+                None => GapReason::Unknown,
+            };
+            return Ok((first, Some(self.gap(given.to_owned(), first, reason))));
+        };
+        let cursor = sequence.saturating_add(skip).max(1);
+        // Not where the window ends, which follows the log: a subscriber that reads the log may
+        // have been ahead of it.
+        let next = self.log.next();
+        if cursor > next {
+            let from = self.position(next - 1).to_string();
+            let mut gap = self.gap(from, next, GapReason::Future);
+            gap.to = self.position(cursor - 1);
+            return Ok((next, Some(gap)));
+        }
+        if cursor < first {
+            let from = self.position(cursor - 1).to_string();
+            return Ok((first, Some(self.gap(from, first, GapReason::Retention))));
+        }
+        Ok((cursor, None))
+    }
+
+    /// Events of the time asked for may be among those that are forgotten.
+    fn time(&self, ms: u64) -> Result<Place, ReadError> {
+        let cursor = self.log.at_time(ms)?;
+        let first = self.log.first();
+        let forgot = first > 1 && cursor <= first;
+        let gap = forgot.then(|| {
+            let from = self.position(0).to_string();
+            self.gap(from, first, GapReason::Retention)
+        });
+        Ok((cursor.max(first), gap))
+    }
+
+    fn gap(&self, from: String, cursor: u64, reason: GapReason) -> Gap {
+        let to = self.position(cursor.saturating_sub(1));
+        Gap {
+            from,
+            resumes_after: to.clone(),
+            to,
+            reason,
+        }
+    }
+
+    fn position(&self, sequence: u64) -> Position {
+        Position {
+            epoch: self.epoch.clone(),
+            sequence,
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! A subscriber: a cursor over the log.
+
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tidings_log::{Page, ReadError, ReadLimits, Reader};
+
+use crate::{
+    control::{Gap, GapReason},
+    hub::Shared,
+    id::Position,
+    selection::Selection,
+    signal::{EndReason, Signal},
+    stats::add,
+    sync::{Arc, Ordering},
+    window::{Budget, Found, Membership},
+};
+
+/// A subscriber's cursor. Drop it, and nothing of it stays behind.
+///
+/// It holds no events: what its subscriber has not taken is in the window or in the log, however
+/// far behind it is.
+#[derive(Debug)]
+pub struct Subscription {
+    shared: Arc<Shared>,
+    selection: Arc<Selection>,
+    signal: Arc<Signal>,
+    membership: Membership,
+    cursor: u64,
+    gap: Option<Box<Gap>>,
+    registered: usize,
+}
+
+/// What a subscription has for its subscriber.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Step {
+    /// Encoded events, in order, ready to be written as they are. At least one.
+    Frames(Vec<Bytes>),
+    /// Events that cannot be delivered. The stream goes on after them.
+    Gap(Gap),
+    /// The next events are on disk: run this where blocking is fine, and hand what it returns to
+    /// [`Subscription::accept`].
+    Behind(LogRead),
+    /// The stream is to end, for this reason. Nothing comes after it.
+    End(EndReason),
+}
+
+/// A read of the log for a subscriber that is behind the window. It holds no place in the hub.
+pub struct LogRead {
+    log: Reader,
+    selection: Arc<Selection>,
+    cursor: u64,
+    limits: ReadLimits,
+}
+
+impl fmt::Debug for LogRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogRead")
+            .field("cursor", &self.cursor)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [`LogRead`] returned.
+#[derive(Debug)]
+pub struct LogPage {
+    cursor: u64,
+    found: Result<Page, ReadError>,
+}
+
+/// Why a subscriber could not be given its place.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// It follows nothing.
+    NoSelector,
+    /// It follows more than [`Limits::selectors_max`](crate::Limits::selectors_max).
+    TooManySelectors {
+        /// The limit.
+        max: usize,
+    },
+    /// The hub has as many patterns with modifiers or wildcards within as it can try, see
+    /// [`Limits::complex_patterns_max`](crate::Limits::complex_patterns_max).
+    TooManyComplexPatterns {
+        /// The limit.
+        max: usize,
+    },
+    /// The log could not be read.
+    Log(ReadError),
+    /// The hub is shutting down.
+    Closed,
+}
+
+impl fmt::Display for SubscribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSelector => {
+                f.write_str("nothing to follow; name at least one topic or pattern")
+            }
+            Self::TooManySelectors { max } => write!(
+                f,
+                "one stream may follow {max} topics and patterns; use a pattern that covers several"
+            ),
+            Self::TooManyComplexPatterns { max } => write!(
+                f,
+                "all subscribers together may follow {max} patterns that are more than whole \
+                 segments, `:names` and a `*` at the end; use such a plain one"
+            ),
+            Self::Log(_) => f.write_str("the log could not be read to find the place to start at"),
+            Self::Closed => f.write_str("the hub is shutting down; try again shortly"),
+        }
+    }
+}
+
+impl std::error::Error for SubscribeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Log(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl Subscription {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        selection: Selection,
+        signal: Arc<Signal>,
+        (cursor, gap): (u64, Option<Gap>),
+        registered: usize,
+    ) -> Result<Self, SubscribeError> {
+        let mut subscription = Self {
+            shared,
+            selection: Arc::new(selection),
+            signal,
+            membership: Membership::default(),
+            cursor,
+            gap: gap.map(Box::new),
+            registered,
+        };
+        let Self {
+            shared,
+            selection,
+            signal,
+            ..
+        } = &subscription;
+        let max = shared.limits.complex_patterns_max;
+        match shared.window.join(selection, signal, max) {
+            Some(membership) => subscription.membership = membership,
+            None => return Err(SubscribeError::TooManyComplexPatterns { max }),
+        }
+        Ok(subscription)
+    }
+
+    /// The next thing for the subscriber, or a wake-up when there is one.
+    ///
+    /// `now_ms` is Unix time in milliseconds, for events that expire. Taking a step moves the
+    /// cursor: hand the frames on, or resume a new subscription after [`Subscription::position`].
+    ///
+    /// Cancel safe: nothing moves while this is pending.
+    pub fn poll_step(&mut self, cx: &mut Context<'_>, now_ms: u64) -> Poll<Step> {
+        loop {
+            self.signal.clear();
+            if let Some(step) = self.step(now_ms) {
+                return Poll::Ready(step);
+            }
+            if !self.signal.leave(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The next thing for the subscriber if it is there now.
+    pub fn step(&mut self, now_ms: u64) -> Option<Step> {
+        if let Some(reason) = self.signal.ended() {
+            return Some(Step::End(reason));
+        }
+        if let Some(gap) = self.gap.take() {
+            add(&self.shared.counters.gaps, 1);
+            return Some(Step::Gap(*gap));
+        }
+        let limits = &self.shared.limits;
+        let budget = Budget {
+            bytes: limits.step_bytes_max,
+            events: limits.step_events_max,
+            now_ms,
+        };
+        loop {
+            match self
+                .shared
+                .window
+                .read(&self.membership, self.cursor, budget)
+            {
+                Found::Behind => return Some(Step::Behind(self.log_read())),
+                Found::Frames { frames, next } if frames.is_empty() => {
+                    let done = next == self.cursor;
+                    self.cursor = next;
+                    if done {
+                        return None;
+                    }
+                }
+                Found::Frames { frames, next } => {
+                    self.cursor = next;
+                    return Some(self.hand_over(frames));
+                }
+            }
+        }
+    }
+
+    /// Takes what a [`LogRead`] found. `None`: nothing that matches yet; ask for the next step.
+    ///
+    /// A page for another place than the cursor's is ignored: its read was begun twice, and the
+    /// other one came first.
+    ///
+    /// # Errors
+    ///
+    /// The log could not be read. The cursor has not moved; ask again later or end the stream.
+    pub fn accept(&mut self, page: LogPage, now_ms: u64) -> Result<Option<Step>, ReadError> {
+        if page.cursor != self.cursor {
+            return Ok(None);
+        }
+        let page = match page.found {
+            Ok(page) => page,
+            Err(ReadError::Forgotten { first }) => {
+                return Ok(Some(self.skip_to(first, GapReason::Retention)));
+            }
+            Err(ReadError::Damaged { next, .. }) => {
+                return Ok(Some(self.skip_to(next, GapReason::Damaged)));
+            }
+            Err(error) => return Err(error),
+        };
+        self.cursor = self.cursor.max(page.next);
+        let frames: Vec<Bytes> = page
+            .frames
+            .into_iter()
+            .filter(|stored| {
+                stored
+                    .expires_ms
+                    .is_none_or(|expires_ms| expires_ms > now_ms)
+            })
+            .map(|stored| stored.frame)
+            .collect();
+        Ok((!frames.is_empty()).then(|| self.hand_over(frames)))
+    }
+
+    /// Where a new subscription would go on: all before it was handed out or does not match.
+    ///
+    /// Where a subscription begins with a gap, that is its first step, and this is the place after
+    /// it: tell the gap before this place, or a stream that breaks in between hides it.
+    pub fn position(&self) -> Position {
+        Position {
+            epoch: self.shared.epoch.clone(),
+            sequence: self.cursor.saturating_sub(1),
+        }
+    }
+
+    /// Whether something happened that the subscriber has not looked at.
+    pub fn has_news(&self) -> bool {
+        self.signal.is_rung()
+    }
+
+    /// A handle that can end this subscription from elsewhere.
+    pub fn ender(&self) -> Ender {
+        Ender(self.signal.clone())
+    }
+
+    fn hand_over(&self, frames: Vec<Bytes>) -> Step {
+        let bytes: usize = frames.iter().map(Bytes::len).sum();
+        add(&self.shared.counters.delivered_events, frames.len() as u64);
+        add(&self.shared.counters.delivered_bytes, bytes as u64);
+        Step::Frames(frames)
+    }
+
+    fn log_read(&self) -> LogRead {
+        let limits = &self.shared.limits;
+        add(&self.shared.counters.log_reads, 1);
+        LogRead {
+            log: self.shared.log.clone(),
+            selection: self.selection.clone(),
+            cursor: self.cursor,
+            limits: ReadLimits {
+                bytes_max: limits.step_bytes_max,
+                records_max: limits.step_events_max,
+                ..ReadLimits::default()
+            },
+        }
+    }
+
+    fn skip_to(&mut self, cursor: u64, reason: GapReason) -> Step {
+        let from = self.position().to_string();
+        self.cursor = self.cursor.max(cursor);
+        let to = self.position();
+        add(&self.shared.counters.gaps, 1);
+        Step::Gap(Gap {
+            from,
+            resumes_after: to.clone(),
+            to,
+            reason,
+        })
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.shared.window.leave(&mut self.membership);
+        self.shared.unregister(self.registered);
+        let counters = &self.shared.counters;
+        let ended = match self.signal.ended() {
+            Some(EndReason::Drain) => &counters.ended_drain,
+            Some(EndReason::Evicted) => &counters.ended_evicted,
+            Some(EndReason::TooSlow) => &counters.ended_too_slow,
+            None => return,
+        };
+        ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl LogRead {
+    /// Reads. It blocks on the disk, for at most a bounded number of bytes.
+    pub fn run(self) -> LogPage {
+        let found = self
+            .selection
+            .with(|s| self.log.read(s, self.cursor, self.limits));
+        LogPage {
+            cursor: self.cursor,
+            found,
+        }
+    }
+}
+
+/// Ends a subscription from elsewhere: its next step is [`Step::End`].
+#[derive(Debug, Clone)]
+pub struct Ender(pub(crate) Arc<Signal>);
+
+impl Ender {
+    /// Ends it; of several reasons the first counts.
+    pub fn end(&self, reason: EndReason) {
+        self.0.end(reason);
+    }
+}
