@@ -1,0 +1,85 @@
+//! What a load program printed: one JSON object per line, by name.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+#[derive(Debug)]
+pub(super) struct Figures(Value);
+
+impl Figures {
+    /// The last line is the result.
+    pub(super) fn parse(printed: &str) -> Result<Self> {
+        let line = printed.lines().last().context("the load printed nothing")?;
+        let value = serde_json::from_str(line);
+        Ok(Self(value.with_context(|| {
+            format!("the load printed no JSON: {line}")
+        })?))
+    }
+
+    /// `a` or `a.b`; 0 where there is none.
+    pub(super) fn number(&self, path: &str) -> f64 {
+        let found = path
+            .split('.')
+            .try_fold(&self.0, |value, name| value.get(name));
+        found.and_then(Value::as_f64).unwrap_or_default()
+    }
+
+    /// With so many digits after the point.
+    pub(super) fn fixed(&self, path: &str, digits: usize) -> String {
+        // A difference of two readings may be a hair below nothing.
+        format!("{:.digits$}", self.number(path).max(0.0))
+    }
+
+    /// Microseconds, shown as milliseconds.
+    pub(super) fn ms(&self, path: &str) -> String {
+        match self.number(path) / 1000.0 {
+            0.0 => "-".to_owned(),
+            ms if ms < 10.0 => format!("{ms:.2}"),
+            ms => format!("{ms:.0}"),
+        }
+    }
+
+    /// With k and M.
+    pub(super) fn rate(&self, path: &str) -> String {
+        match self.number(path) {
+            rate if rate >= 1e6 => format!("{:.2} M", rate / 1e6),
+            rate if rate >= 1e4 => format!("{:.1} k", rate / 1e3),
+            rate => format!("{rate:.0}"),
+        }
+    }
+
+    /// What went wrong, or that nothing did.
+    pub(super) fn faults(&self) -> String {
+        let names = [
+            ("lost", "lost"),
+            ("dups", "doubled"),
+            ("bad", "refused"),
+            ("closed", "cut"),
+        ];
+        let faults: Vec<String> = names
+            .iter()
+            .filter(|(path, _)| self.number(path) > 0.0)
+            .map(|(path, name)| format!("{} {name}", self.number(path)))
+            .collect();
+        if faults.is_empty() {
+            "none".to_owned()
+        } else {
+            faults.join(", ")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Figures;
+
+    #[test]
+    fn figures_are_found_and_faults_are_named() {
+        let printed = "noise\n{\"lost\":2,\"dups\":0,\"lat_us\":{\"p99\":1500},\"per_s\":2500000}";
+        let figures = Figures::parse(printed).expect("JSON");
+        assert_eq!(figures.ms("lat_us.p99"), "1.50");
+        assert_eq!(figures.rate("per_s"), "2.50 M");
+        assert_eq!(figures.faults(), "2 lost");
+        assert_eq!(figures.fixed("no.such", 1), "0.0");
+    }
+}

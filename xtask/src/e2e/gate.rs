@@ -1,0 +1,43 @@
+//! How far the publisher may be fed: so that each kill falls among lines that are still coming.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+#[derive(Debug, Default, Clone)]
+pub(super) struct Gate {
+    state: Arc<(Mutex<usize>, Condvar)>,
+    passed: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    /// Lets lines up to `limit` (exclusive) pass.
+    pub(super) fn open_to(&self, limit: usize) {
+        let (lines, changed) = &*self.state;
+        *lines.lock().unwrap_or_else(PoisonError::into_inner) = limit;
+        changed.notify_all();
+    }
+
+    /// Writes all lines, each as soon as it may pass. Ends early where nobody reads any more, which
+    /// the reader's own exit status explains.
+    pub(super) fn feed(&self, lines: &[String], mut into: impl Write) -> std::io::Result<()> {
+        for (index, line) in lines.iter().enumerate() {
+            self.wait_for(index);
+            writeln!(into, "{line}")?;
+            self.passed.store(index + 1, Ordering::Relaxed);
+        }
+        into.flush()
+    }
+
+    pub(super) fn passed(&self) -> usize {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    fn wait_for(&self, index: usize) {
+        let (lines, changed) = &*self.state;
+        let mut limit = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        while *limit <= index {
+            limit = changed.wait(limit).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
