@@ -12,6 +12,9 @@ use crate::{
     signal::EndReason,
 };
 
+/// What the event types of all that the hub itself says begin with.
+pub(crate) const CONTROL_PREFIX: &str = "tidings.";
+
 /// A range that a cursor asked for and the log does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {

@@ -204,19 +204,6 @@ impl Hub {
         chosen.len()
     }
 
-    /// Ends subscriptions that were given events and have taken none over the last `sweeps` calls,
-    /// this one included, and says how many.
-    pub fn end_stalled(&self, sweeps: u8) -> usize {
-        let mut ended = 0;
-        for (_, signal) in lock(&self.0.subscribers).iter() {
-            if signal.ended().is_none() && signal.sweep() >= sweeps {
-                signal.end(EndReason::TooSlow);
-                ended += 1;
-            }
-        }
-        ended
-    }
-
     /// Refuses publishes from now on. The committer answers what was accepted, and is done.
     pub fn close_to_publishers(&self) {
         self.0.queue.close();

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use tidings_wire::{Event, EventId, EventIdError, EventType, Topic};
 
 use crate::{
+    control::CONTROL_PREFIX,
     id,
     limits::Limits,
     sync::{Arc, Condvar, Mutex, lock},
@@ -28,6 +29,8 @@ pub struct NewEvent {
     pub(crate) key: Option<Box<str>>,
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) body: Vec<u8>,
+    /// Whether its event type is one that only the hub may send.
+    reserved: bool,
 }
 
 impl NewEvent {
@@ -66,6 +69,7 @@ impl NewEvent {
             key: None,
             ttl_ms: None,
             body,
+            reserved: event_type.is_some_and(|t| t.as_str().starts_with(CONTROL_PREFIX)),
         }
     }
 
@@ -133,6 +137,9 @@ impl NewEvent {
     fn check(&self, limits: &Limits, epoch: &str) -> Result<(), PublishError> {
         if self.topics.is_empty() {
             return Err(PublishError::NoTopic);
+        }
+        if self.reserved {
+            return Err(PublishError::ReservedEventType);
         }
         if self.topics.len() > limits.event_topics_max {
             return Err(PublishError::TooManyTopics {
@@ -328,6 +335,9 @@ pub enum PublishError {
     BadId,
     /// The publisher's own ID looks like one that this log gives.
     ReservedId,
+    /// The event type begins with `tidings.`, as only the hub's own do: a page has to be able to
+    /// trust them.
+    ReservedEventType,
     /// The idempotency key was used for another request.
     KeyReused,
     /// A group of a stream came before the groups that precede it in the request.
@@ -370,6 +380,9 @@ impl fmt::Display for PublishError {
             ),
             Self::ReservedId => f.write_str(
                 "an event's own `id` must not look like one of this hub's; choose another form",
+            ),
+            Self::ReservedEventType => f.write_str(
+                "event types that begin with `tidings.` are the hub's own; choose another",
             ),
             Self::KeyReused => f.write_str(
                 "this Idempotency-Key was used for a different request; use a new key for new events",

@@ -53,8 +53,6 @@ impl EndReason {
 pub(crate) struct Signal {
     rung: AtomicBool,
     ended: AtomicU8,
-    /// Sweeps since the subscriber last looked, while there was something to see.
-    unseen: AtomicU8,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -70,7 +68,6 @@ impl Signal {
 
     pub(crate) fn clear(&self) {
         self.rung.swap(false, Ordering::AcqRel);
-        self.unseen.store(0, Ordering::Relaxed);
     }
 
     /// Leaves the waker. True: the bell rang meanwhile, look again.
@@ -85,16 +82,6 @@ impl Signal {
 
     pub(crate) fn is_rung(&self) -> bool {
         self.rung.load(Ordering::Acquire)
-    }
-
-    /// How many times in a row this was called while the bell had rung and nobody had looked.
-    pub(crate) fn sweep(&self) -> u8 {
-        if !self.is_rung() {
-            return 0;
-        }
-        self.unseen
-            .fetch_add(1, Ordering::Relaxed)
-            .saturating_add(1)
     }
 
     /// Ends the stream; the first reason counts.
