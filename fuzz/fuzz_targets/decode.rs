@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use tidings_wire::{Decoder, Limits};
 
 use model::{Bounds, interpret, interpret_within};
-use run::{cut, outcome};
+use run::{cut, outcome, outcome_by_bytes};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -40,10 +40,15 @@ fuzz_target!(|input: Input| {
         limits.id_bytes_max = usize::from(id);
         limits
     });
-    let run = |chunks: Vec<&[u8]>| {
+    let decoder = || {
         let mut decoder = Decoder::with_limits(limits.unwrap_or_default());
         decoder.set_last_event_id(&seed);
-        outcome(&mut decoder, chunks)
+        decoder
+    };
+    let run = |chunks: Vec<&[u8]>| {
+        let by_text = outcome(&mut decoder(), chunks.clone());
+        assert_eq!(outcome_by_bytes(&mut decoder(), chunks), by_text);
+        by_text
     };
     let whole = run(vec![stream]);
     assert_eq!(run(cut(stream, &places)), whole);

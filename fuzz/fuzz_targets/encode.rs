@@ -15,7 +15,7 @@ use tidings_wire::{
 };
 
 use model::{Outcome, Said, interpret};
-use run::{cut, outcome};
+use run::{cut, outcome, outcome_by_bytes};
 
 #[derive(Arbitrary, Debug)]
 enum Piece {
@@ -41,10 +41,9 @@ fuzz_target!(|input: (Vec<Piece>, Vec<u16>)| {
     }
     assert_eq!(interpret(&stream, ""), expected);
     let places: Vec<usize> = places.into_iter().map(usize::from).collect();
-    assert_eq!(
-        outcome(&mut Decoder::new(), cut(&stream, &places)),
-        expected
-    );
+    let chunks = cut(&stream, &places);
+    assert_eq!(outcome(&mut Decoder::new(), chunks.clone()), expected);
+    assert_eq!(outcome_by_bytes(&mut Decoder::new(), chunks), expected);
 });
 
 /// Encodes it, and tells what a receiver is to make of it.

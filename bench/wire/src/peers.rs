@@ -29,6 +29,7 @@ pub fn readers() -> Vec<Reader> {
     vec![
         ("memchr2 (ceiling)", ceiling),
         ("tidings-wire", tidings),
+        ("tidings-wire, bytes", tidings_bytes),
         ("tidings-wire, owned", tidings_owned),
         ("sse-core", sse_core),
         ("sse-parse", sse_parse),
@@ -60,6 +61,23 @@ fn tidings(chunks: &[Bytes]) -> Seen {
             if let Ok(tidings_wire::Item::Event(event)) = item {
                 black_box(event.last_event_id);
                 seen.add(event.data);
+            }
+        }
+    }
+    seen
+}
+
+/// What no peer offers: borrowed data that nobody has checked to be UTF-8.
+fn tidings_bytes(chunks: &[Bytes]) -> Seen {
+    let mut seen = Seen::default();
+    let mut decoder = tidings_wire::Decoder::new();
+    for chunk in chunks {
+        let mut input = &**chunk;
+        while let Some(item) = decoder.next_bytes(&mut input) {
+            if let Ok(tidings_wire::Item::Event(event)) = item {
+                black_box(event.last_event_id);
+                seen.events += 1;
+                seen.data_bytes += black_box(event.data).len();
             }
         }
     }

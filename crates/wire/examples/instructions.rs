@@ -13,25 +13,29 @@ const EVENTS: usize = 1_000;
 
 fn main() -> ExitCode {
     let case = std::env::args().nth(1).unwrap_or_default();
-    let (data_bytes, chunk_bytes) = match case.as_str() {
+    let (data_bytes, chunk_bytes) = match case.trim_end_matches("-bytes") {
         "decode-120" => (120, 16_384),
         "decode-120-split" => (120, 1_460),
         "decode-1k" => (1_024, 16_384),
+        "decode-1k-split" => (1_024, 1_460),
         "decode-64k" => (65_536, 16_384),
         "encode-1k" => (1_024, 0),
         _ => {
-            eprintln!("instructions decode-120|decode-120-split|decode-1k|decode-64k|encode-1k");
+            eprintln!(
+                "instructions encode-1k|decode-{{120,1k}}[-split][-bytes]|decode-64k[-bytes]"
+            );
             return ExitCode::from(2);
         }
     };
     let data = "abcdefghijklmnopqrstuvwxyz".repeat(data_bytes / 26 + 1);
     let data = data.get(..data_bytes).unwrap_or_default();
     let mut stream = Vec::with_capacity(EVENTS * (data_bytes + 64));
+    measured_encode(data, &mut stream);
     if chunk_bytes == 0 {
-        measured_encode(data, &mut stream);
         println!("{} bytes", stream.len());
+    } else if case.ends_with("-bytes") {
+        println!("{} events", measured_decode_bytes(&stream, chunk_bytes));
     } else {
-        measured_encode(data, &mut stream);
         println!("{} events", measured_decode(&stream, chunk_bytes));
     }
     ExitCode::SUCCESS
@@ -54,6 +58,21 @@ fn measured_decode(stream: &[u8], chunk_bytes: usize) -> usize {
     for chunk in stream.chunks(chunk_bytes) {
         let mut input = chunk;
         while let Some(item) = decoder.next(&mut input) {
+            if let Ok(Item::Event(event)) = item {
+                events += black_box(event).data.len().min(1);
+            }
+        }
+    }
+    events
+}
+
+#[inline(never)]
+fn measured_decode_bytes(stream: &[u8], chunk_bytes: usize) -> usize {
+    let mut events = 0;
+    let mut decoder = Decoder::new();
+    for chunk in stream.chunks(chunk_bytes) {
+        let mut input = chunk;
+        while let Some(item) = decoder.next_bytes(&mut input) {
             if let Ok(Item::Event(event)) = item {
                 events += black_box(event).data.len().min(1);
             }

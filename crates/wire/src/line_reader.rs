@@ -97,7 +97,6 @@ impl LineReader {
     }
 
     /// Gets to the start of a line, unless that takes more input or completes a line.
-    #[cold]
     fn resume<'c>(&mut self, input: &mut &'c [u8]) -> Option<Line<'c>> {
         if let Place::Beginning(matched) = self.at {
             self.skip_bom(matched, input);
@@ -157,9 +156,8 @@ impl LineReader {
         Some(line)
     }
 
-    /// Holds the beginning of a line whose end is not in the chunk.
-    #[cold]
-    fn hold_rest<'c>(&mut self, input: &mut &[u8]) -> Line<'c> {
+    /// Holds the beginning of a line whose end is not in the chunk. It begins where a line does.
+    pub(crate) fn hold_rest<'c>(&mut self, input: &mut &[u8]) -> Line<'c> {
         if input.is_empty() {
             return Line::None;
         }

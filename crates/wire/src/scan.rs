@@ -10,12 +10,32 @@ pub(crate) fn line_end(bytes: &[u8]) -> Option<usize> {
     end
 }
 
-const ONES: u64 = u64::MAX / 255;
-
-/// Marks the highest bit of each byte that is zero, and perhaps of some above the lowest such.
+/// The place of the first byte up to CR: a line end, NUL or another control character, such as tab.
+///
+/// For IDs and event types, which are too short for `memchr` to pay: eight bytes at a time.
 #[inline]
-pub(crate) const fn zero_marks(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word & (ONES << 7)
+pub(crate) fn first_control(bytes: &[u8]) -> Option<usize> {
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let marks = control_marks(u64::from_le_bytes(*word));
+        if marks != 0 {
+            at += marks.trailing_zeros() as usize / 8;
+            count(at);
+            return Some(at);
+        }
+        at += 8;
+    }
+    count(bytes.len());
+    let in_tail = tail.iter().position(|byte| *byte <= b'\r')?;
+    Some(at + in_tail)
+}
+
+/// Marks the highest bit of each byte up to CR, and perhaps of some above the lowest such.
+#[inline]
+const fn control_marks(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    word.wrapping_sub(ONES * (b'\r' as u64 + 1)) & !word & (ONES << 7)
 }
 
 /// Tells the tests that so many bytes were looked at or copied; otherwise nothing.
@@ -82,6 +102,22 @@ mod tests {
             text(&[("data: ä\u{0}\n\n", 6_000)]),
             text(&[("id: 1\n\n", 8_000)]),
         ]
+    }
+
+    #[test]
+    fn a_control_character_is_found_wherever_it_is() {
+        for len in 0..40 {
+            for other in [14, b' ', b'a', 0x7F, 0x80, 0x8D, 0xFF] {
+                let mut bytes = alloc::vec![other; len];
+                assert_eq!(super::first_control(&bytes), None);
+                for at in (0..len).rev() {
+                    for control in 0..14 {
+                        bytes[at] = control;
+                        assert_eq!(super::first_control(&bytes), Some(at), "{control} in {len}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tidings_wire::{Decoder, Limits};
 
-use crate::model::{Bounds, Said, interpret, interpret_within};
-use crate::run::{cut, outcome};
+use crate::model::{Bounds, Exceeded, Said, interpret, interpret_within};
+use crate::run::{cut, outcome, outcome_by_bytes};
 
 /// Bytes that mean something to the stream come far more often than in arbitrary bytes.
 fn biased_stream() -> impl Strategy<Value = Vec<u8>> {
@@ -44,8 +44,11 @@ proptest! {
         for chunks in [vec![&*stream], cut(&stream, &places), stream.chunks(1).collect()] {
             let mut decoder = Decoder::new();
             decoder.set_last_event_id(&seed);
-            prop_assert_eq!(&outcome(&mut decoder, chunks), &expected);
+            prop_assert_eq!(&outcome(&mut decoder, chunks.clone()), &expected);
             prop_assert_eq!(decoder.skipped(), 0);
+            let mut decoder = Decoder::new();
+            decoder.set_last_event_id(&seed);
+            prop_assert_eq!(&outcome_by_bytes(&mut decoder, chunks), &expected);
         }
     }
 
@@ -67,7 +70,9 @@ proptest! {
         limits.id_bytes_max = id;
         for chunks in [vec![&*stream], cut(&stream, &places), stream.chunks(1).collect()] {
             let mut decoder = Decoder::with_limits(limits);
-            prop_assert_eq!(&outcome(&mut decoder, chunks), &expected);
+            prop_assert_eq!(&outcome(&mut decoder, chunks.clone()), &expected);
+            let mut by_bytes = Decoder::with_limits(limits);
+            prop_assert_eq!(&outcome_by_bytes(&mut by_bytes, chunks), &expected);
             let errors = expected.said.iter().filter(|said| matches!(said, Said::Error(_)));
             prop_assert_eq!(decoder.skipped(), errors.count() as u64);
         }
@@ -140,6 +145,23 @@ fn a_cr_at_the_end_of_a_chunk_dispatches_at_once() {
     assert_eq!(first.said.len(), 1);
     let then = outcome(&mut decoder, [&b"\ndata: b\r\n\r"[..]]);
     assert_eq!(then.said.len(), 1);
+}
+
+/// A field that a later one of its name replaces counts against its limit too. A block that was all
+/// in one chunk, after one that ended, once passed with what a split one did not.
+#[test]
+fn a_replaced_field_has_its_limit_too() {
+    let mut limits = Limits::default();
+    limits.event_bytes_max = 2;
+    limits.id_bytes_max = 2;
+    for (field, error) in [("event", Exceeded::Event), ("id", Exceeded::Id)] {
+        let stream = format!("data:a\n\n{field}:xyz\n{field}:x\ndata:b\n\n");
+        for chunk_bytes in [stream.len(), 1] {
+            let mut decoder = Decoder::with_limits(limits);
+            let said = outcome(&mut decoder, stream.as_bytes().chunks(chunk_bytes)).said;
+            assert_eq!(said[1..], [Said::Error(error)], "{field}, {chunk_bytes}");
+        }
+    }
 }
 
 /// Data in one line in one chunk is not copied, and what was split is copied once.
