@@ -65,5 +65,5 @@ pub use selection::Selector;
 pub use signal::EndReason;
 pub use start::Start;
 pub use stats::Stats;
-pub use subscription::{Ender, LogPage, LogRead, Step, SubscribeError, Subscription};
+pub use subscription::{LogPage, LogRead, Step, SubscribeError, Subscription};
 pub use tidings_wire::{EventId, EventIdError, EventType, EventTypeError, Topic, TopicError};

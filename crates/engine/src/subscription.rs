@@ -263,11 +263,6 @@ impl Subscription {
         self.signal.is_rung()
     }
 
-    /// A handle that can end this subscription from elsewhere.
-    pub fn ender(&self) -> Ender {
-        Ender(self.signal.clone())
-    }
-
     fn hand_over(&self, frames: Vec<Bytes>) -> Step {
         let bytes: usize = frames.iter().map(Bytes::len).sum();
         add(&self.shared.counters.delivered_events, frames.len() as u64);
@@ -329,16 +324,5 @@ impl LogRead {
             cursor: self.cursor,
             found,
         }
-    }
-}
-
-/// Ends a subscription from elsewhere: its next step is [`Step::End`].
-#[derive(Debug, Clone)]
-pub struct Ender(pub(crate) Arc<Signal>);
-
-impl Ender {
-    /// Ends it; of several reasons the first counts.
-    pub fn end(&self, reason: EndReason) {
-        self.0.end(reason);
     }
 }
