@@ -107,10 +107,10 @@ impl Shared {
     }
 
     fn refuse_if_closed(&self) -> Result<(), SubscribeError> {
-        match self.closed.load(Ordering::Acquire) {
-            true => Err(SubscribeError::Closed),
-            false => Ok(()),
+        if self.closed.load(Ordering::Acquire) {
+            return Err(SubscribeError::Closed);
         }
+        Ok(())
     }
 
     fn count_subscriber(&self) {

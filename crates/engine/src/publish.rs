@@ -439,7 +439,11 @@ struct Slot {
 
 #[derive(Debug)]
 enum State {
-    Waiting(Option<Waker>),
+    Waiting {
+        waker: Option<Waker>,
+        /// A thread is blocked on it. Waking where there is none costs a system call all the same.
+        blocked: bool,
+    },
     Answered(Result<Receipt, PublishError>),
 }
 
@@ -450,7 +454,10 @@ pub(crate) struct Answer(Arc<Slot>);
 impl Ticket {
     pub(crate) fn new() -> (Self, Answer) {
         let slot = Arc::new(Slot {
-            state: Mutex::new(State::Waiting(None)),
+            state: Mutex::new(State::Waiting {
+                waker: None,
+                blocked: false,
+            }),
             answered: Condvar::new(),
         });
         (Self(slot.clone()), Answer(slot))
@@ -464,9 +471,10 @@ impl Ticket {
     pub fn wait(self) -> Result<Receipt, PublishError> {
         let mut state = lock(&self.0.state);
         loop {
-            match &*state {
+            match &mut *state {
                 State::Answered(answer) => return answer.clone(),
-                State::Waiting(_) => {
+                State::Waiting { blocked, .. } => {
+                    *blocked = true;
                     state = self
                         .0
                         .answered
@@ -484,7 +492,7 @@ impl Future for Ticket {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *lock(&self.0.state) {
             State::Answered(answer) => Poll::Ready(answer.clone()),
-            State::Waiting(waker) => {
+            State::Waiting { waker, .. } => {
                 *waker = Some(cx.waker().clone());
                 Poll::Pending
             }
@@ -499,11 +507,13 @@ impl Answer {
 
     fn set(&self, answer: Result<Receipt, PublishError>) {
         let mut state = lock(&self.0.state);
-        if let State::Waiting(waker) = &mut *state {
-            let waker = waker.take();
+        if let State::Waiting { waker, blocked } = &mut *state {
+            let (waker, blocked) = (waker.take(), *blocked);
             *state = State::Answered(answer);
             drop(state);
-            self.0.answered.notify_all();
+            if blocked {
+                self.0.answered.notify_all();
+            }
             if let Some(waker) = waker {
                 waker.wake();
             }

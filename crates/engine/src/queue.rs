@@ -29,6 +29,8 @@ struct State {
     jobs: VecDeque<Job>,
     bytes: usize,
     closed: bool,
+    /// The committer waits. Waking it costs a system call, also where it does not.
+    asleep: bool,
 }
 
 /// The committer's end of the queue. Without it nothing would ever be answered, so dropping it
@@ -79,8 +81,11 @@ impl Queue {
             answer,
             cost,
         });
+        let asleep = std::mem::take(&mut state.asleep);
         drop(state);
-        self.arrived.notify_one();
+        if asleep {
+            self.arrived.notify_one();
+        }
         Ok(ticket)
     }
 
@@ -119,8 +124,9 @@ impl Outlet {
 
     /// Blocks until something is there, the queue is closed, or `patience` is over.
     pub(crate) fn wait(&self, patience: Duration) {
-        let state = lock(&self.0.state);
+        let mut state = lock(&self.0.state);
         if state.jobs.is_empty() && !state.closed {
+            state.asleep = true;
             let _ = self.0.arrived.wait_timeout(state, patience);
         }
     }

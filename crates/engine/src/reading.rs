@@ -50,10 +50,9 @@ impl Reading {
     }
 
     fn one(&self, channel: &Channel, mut give: impl FnMut(&Entry) -> bool) -> Option<u64> {
-        let stopped = channel.scan(self.cursor, |entry| {
-            entry.sequence < self.until && (self.is_stale(entry) || give(entry))
-        })?;
-        Some(stopped.map_or(self.until, |sequence| sequence.min(self.until)))
+        channel.scan(self.cursor, self.until, |entry| {
+            self.is_stale(entry) || give(entry)
+        })
     }
 
     /// Each channel gives what it has within the budget; what lies beyond the first channel that

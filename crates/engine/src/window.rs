@@ -164,7 +164,9 @@ impl Window {
             drop(inner);
             wakers.drain(..).for_each(Waker::wake);
         }
-        bells.iter().for_each(|bell| bell.wake());
+        for bell in bells {
+            bell.wake();
+        }
     }
 
     /// Makes `signal` ring for all that `selection` matches from now on. `None`: there would be
@@ -366,12 +368,13 @@ impl Channel {
     }
 
     /// Shows `give` the events from `cursor` on, while it wants more. Returns the sequence that it
-    /// did not want, if there is one. `None`: the channel does not reach back to the cursor.
+    /// did not want, or `until` if there is none. `None`: the channel does not reach back so far.
     pub(crate) fn scan(
         &self,
         cursor: u64,
+        until: u64,
         mut give: impl FnMut(&Entry) -> bool,
-    ) -> Option<Option<u64>> {
+    ) -> Option<u64> {
         let inner = lock(&self.inner);
         if cursor < inner.floor {
             return None;
@@ -380,11 +383,8 @@ impl Channel {
             .entries
             .partition_point(|entry| entry.sequence < cursor);
         let mut entries = inner.entries.range(start..);
-        Some(
-            entries
-                .find(|entry| !give(entry))
-                .map(|entry| entry.sequence),
-        )
+        let stopped = entries.find(|entry| entry.sequence >= until || !give(entry));
+        Some(stopped.map_or(until, |entry| entry.sequence.min(until)))
     }
 }
 

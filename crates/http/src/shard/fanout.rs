@@ -117,15 +117,22 @@ struct Connection<L> {
     serial: u32,
     heartbeat_ms: u32,
     ping: bool,
-    /// The socket takes nothing; the shard will be told when it does.
-    blocked: bool,
-    /// It has taken nothing since `since_ms`, though there is something for it.
-    stalled: bool,
+    room: Room,
     queued: bool,
     /// The connection ends with this answer.
     close: bool,
     /// It is counted as a connection, and as a stream if it is one.
     held: (Held<Connections>, Option<Held<Streams>>),
+}
+
+/// Whether the client takes what it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Some,
+    /// It has taken nothing since `since_ms`; the shard will be told when it does.
+    None,
+    /// It is said to have room again, and has not taken anything yet.
+    Again,
 }
 
 enum State {
@@ -185,8 +192,7 @@ impl<L: Link> Shard<L> {
             serial: self.serial,
             heartbeat_ms: 0,
             ping: false,
-            blocked: false,
-            stalled: false,
+            room: Room::Some,
             queued: false,
             close: false,
             held: (held, None),
@@ -219,7 +225,8 @@ impl<L: Link> Shard<L> {
         if readable {
             self.readable.push_back(slot);
         }
-        if writable && std::mem::take(&mut connection.blocked) {
+        if writable && connection.room == Room::None {
+            connection.room = Room::Again;
             self.queue_behind(slot);
         }
     }
@@ -302,7 +309,7 @@ impl<L: Link> Shard<L> {
             };
             let connection = self.connections.get_mut(slot as usize);
             // Who takes nothing has news when it takes again.
-            if let Some(connection) = connection.filter(|c| !c.queued && !c.blocked) {
+            if let Some(connection) = connection.filter(|c| !c.queued && c.room != Room::None) {
                 connection.queued = true;
                 self.ready.push_back(slot);
             }
@@ -380,10 +387,10 @@ impl<L: Link> Shard<L> {
     /// The client takes nothing more for now.
     fn block(&mut self, slot: u32) {
         if let Some(connection) = self.connections.get_mut(slot as usize) {
-            connection.blocked = true;
-            if !std::mem::replace(&mut connection.stalled, true) {
+            if connection.room == Room::Some {
                 connection.since_ms = self.now_ms;
             }
+            connection.room = Room::None;
             self.arm(slot);
         }
     }
@@ -553,7 +560,7 @@ impl<L: Link> Shard<L> {
             return;
         };
         let patience_ms = match connection.state {
-            _ if connection.blocked => config.stall_ms_max,
+            _ if connection.room == Room::None => config.stall_ms_max,
             State::Head => config.head_ms_max,
             State::Streaming(_) => u64::from(connection.heartbeat_ms),
             State::Locating(_) | State::Ending(_) | State::Refusing => config.stall_ms_max,
@@ -585,13 +592,11 @@ impl<L: Link> Shard<L> {
         };
         let quiet_ms = self.now_ms.saturating_sub(connection.since_ms);
         match connection.state {
-            _ if connection.blocked => {
-                if quiet_ms >= config.stall_ms_max {
-                    increment(&self.server.stream.counters.stalled);
-                    let message = "the client took nothing for longer than `stall` allows";
-                    let error = io::Error::new(io::ErrorKind::TimedOut, message);
-                    self.close(slot, Err(error));
-                }
+            _ if connection.room == Room::None && quiet_ms < config.stall_ms_max => {}
+            _ if connection.room == Room::None => {
+                increment(&self.server.stream.counters.stalled);
+                let message = "the client took nothing for longer than `stall` allows";
+                self.close(slot, Err(io::Error::new(io::ErrorKind::TimedOut, message)));
             }
             State::Head if quiet_ms >= config.head_ms_max => self.close(slot, Ok(())),
             State::Streaming(member) if quiet_ms >= u64::from(connection.heartbeat_ms) => {
@@ -609,7 +614,7 @@ impl<L: Link> Shard<L> {
             return;
         };
         let is_quiet = matches!(connection.state, State::Streaming(m) if m == member)
-            && !connection.blocked
+            && connection.room == Room::Some
             && !connection.queued
             && connection.since_ms < self.now_ms;
         if !is_quiet || self.crowd.is_within_event(member) {
@@ -629,9 +634,10 @@ impl<L: Link> Shard<L> {
         let Some(connection) = self.connections.get(slot as usize) else {
             return;
         };
-        let why = match connection.close {
-            true => Release::Linger,
-            false => Release::ToHyper(Bytes::new()),
+        let why = if connection.close {
+            Release::Linger
+        } else {
+            Release::ToHyper(Bytes::new())
         };
         self.release(slot, why);
     }
@@ -677,7 +683,7 @@ impl<L: Link> Connection<L> {
         let written = write_now(&mut self.link, bytes)?;
         if written > 0 {
             self.since_ms = now_ms;
-            self.stalled = false;
+            self.room = Room::Some;
         }
         Ok(written)
     }

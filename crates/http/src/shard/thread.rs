@@ -162,7 +162,7 @@ impl Driver {
             }
             for message in self.inbox.take() {
                 over |= matches!(message, Message::Over);
-                self.hear(&mut shard, poll, message);
+                hear(&mut shard, poll, message);
             }
             wait = shard.turn();
             for job in shard.take_jobs() {
@@ -177,22 +177,6 @@ impl Driver {
                 // in the next writes; without it a single processor makes half as many deliveries.
                 thread::yield_now();
             }
-        }
-    }
-
-    fn hear(&self, shard: &mut Shard<TcpLink>, poll: &Poll, message: Message<TcpLink>) {
-        let Message::Accepted(link, held) = message else {
-            return shard.hear(message);
-        };
-        let slot = shard.accept(link, held);
-        let Some(link) = shard.link(slot) else { return };
-        let both = Interest::READABLE | Interest::WRITABLE;
-        let watched = poll
-            .registry()
-            .register(&mut link.0, Token(slot as usize), both);
-        if let Err(error) = watched {
-            tracing::warn!(%error, "a connection cannot be watched and is closed");
-            shard.give_up(slot, error);
         }
     }
 
@@ -229,6 +213,23 @@ impl Driver {
                 tracing::debug!(%error, "a connection broke");
             }
         });
+    }
+}
+
+/// Takes a message, and watches the socket that comes with it.
+fn hear(shard: &mut Shard<TcpLink>, poll: &Poll, message: Message<TcpLink>) {
+    let Message::Accepted(link, held) = message else {
+        return shard.hear(message);
+    };
+    let slot = shard.accept(link, held);
+    let Some(link) = shard.link(slot) else { return };
+    let both = Interest::READABLE | Interest::WRITABLE;
+    let watched = poll
+        .registry()
+        .register(&mut link.0, Token(slot as usize), both);
+    if let Err(error) = watched {
+        tracing::warn!(%error, "a connection cannot be watched and is closed");
+        shard.give_up(slot, error);
     }
 }
 

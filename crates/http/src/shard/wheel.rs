@@ -79,10 +79,6 @@ impl Wheel {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "less than the number of slots"
-)]
 fn place(tick: u64) -> usize {
     (tick % SLOTS) as usize
 }
