@@ -122,9 +122,6 @@ impl Committer {
                 }
             }
             match progress {
-                // Many publish at once. Where they share a processor with this thread, those who
-                // were answered get to send their next, and more of them share the next sync.
-                Progress::Answered(2..) => std::thread::yield_now(),
                 Progress::Answered(_) => {}
                 Progress::Idle => self.queue.wait(Duration::from_millis(RETAIN_EVERY_MS)),
                 Progress::Done => return self.close(),

@@ -1,6 +1,6 @@
 //! The hub: what publishers and subscribers share.
 
-use std::fmt;
+use std::{fmt, sync::Arc as StdArc};
 
 use slab::Slab;
 use tidings_log::{ReadError, Reader, Writer};
@@ -12,7 +12,7 @@ use crate::{
     crowd::Crowd,
     idempotency::{Mark, Table},
     limits::Limits,
-    publish::{Publish, PublishError, Refused, Run, Ticket},
+    publish::{Answer, Answers, Publish, PublishError, Refused, Run, Ticket},
     queue::Queue,
     selection::{Selection, Selector},
     signal::{EndReason, Signal},
@@ -177,10 +177,33 @@ impl Hub {
     ///
     /// As [`Hub::publish`].
     pub fn offer(&self, publish: Publish) -> Result<Ticket, Box<Refused>> {
+        self.push(publish, Ticket::new)
+    }
+
+    /// As [`Hub::publish`], but the answer is told to `to`, with the token to know it by.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hub::publish`]; `to` hears nothing then.
+    pub fn publish_to(
+        &self,
+        publish: Publish,
+        to: StdArc<dyn Answers>,
+        token: u64,
+    ) -> Result<(), PublishError> {
+        self.push(publish, || ((), Answer::told(to, token)))
+            .map_err(|refused| refused.error)
+    }
+
+    fn push<T>(
+        &self,
+        publish: Publish,
+        answer: impl FnOnce() -> (T, Answer),
+    ) -> Result<T, Box<Refused>> {
         if let Err(error) = publish.check(&self.0.limits, &self.0.epoch) {
             return Err(Box::new(Refused { error, publish }));
         }
-        self.0.queue.push(publish).inspect_err(|refused| {
+        self.0.queue.push(publish, answer).inspect_err(|refused| {
             if matches!(refused.error, PublishError::Busy) {
                 add(&self.0.counters.refused_busy, 1);
             }

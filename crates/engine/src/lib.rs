@@ -65,7 +65,9 @@ pub use limits::Limits;
 pub use pattern::{
     COMPLEX_PATTERN_BYTES_MAX, COMPLEX_PATTERN_WILD_MAX, PATTERN_BYTES_MAX, Pattern, PatternError,
 };
-pub use publish::{Idempotency, NewEvent, Publish, PublishError, Receipt, Refused, Run, Ticket};
+pub use publish::{
+    Answers, Idempotency, NewEvent, Publish, PublishError, Receipt, Refused, Run, Ticket,
+};
 pub use selection::Selector;
 pub use signal::EndReason;
 pub use span::{Framing, PIECE_BYTES_MAX, Span};

@@ -447,9 +447,26 @@ enum State {
     Answered(Result<Receipt, PublishError>),
 }
 
-/// The committer's end of a [`Ticket`]. Dropped without an answer, it says that the hub closed.
-#[derive(Debug)]
-pub(crate) struct Answer(Arc<Slot>);
+/// Hears what publishes come to, of whoever serves many publishers on one thread.
+pub trait Answers: Send + Sync {
+    /// The publish that `token` was given with has come to this. Called on the committer's thread,
+    /// which waits meanwhile: note it, and return.
+    fn answer(&self, token: u64, answer: Result<Receipt, PublishError>);
+}
+
+/// The committer's end of a publish. Dropped without an answer, it says that the hub closed.
+pub(crate) struct Answer(Option<Recipient>);
+
+enum Recipient {
+    Ticket(Arc<Slot>),
+    Told(StdArc<dyn Answers>, u64),
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").finish_non_exhaustive()
+    }
+}
 
 impl Ticket {
     pub(crate) fn new() -> (Self, Answer) {
@@ -460,7 +477,8 @@ impl Ticket {
             }),
             answered: Condvar::new(),
         });
-        (Self(slot.clone()), Answer(slot))
+        let answer = Answer(Some(Recipient::Ticket(slot.clone())));
+        (Self(slot), answer)
     }
 
     /// Blocks this thread until the answer is there.
@@ -501,18 +519,33 @@ impl Future for Ticket {
 }
 
 impl Answer {
-    pub(crate) fn give(self, answer: Result<Receipt, PublishError>) {
+    /// An answer that is told, with the token to know it by.
+    pub(crate) fn told(to: StdArc<dyn Answers>, token: u64) -> Self {
+        Self(Some(Recipient::Told(to, token)))
+    }
+
+    pub(crate) fn give(mut self, answer: Result<Receipt, PublishError>) {
         self.set(answer);
     }
 
+    fn set(&mut self, answer: Result<Receipt, PublishError>) {
+        match self.0.take() {
+            Some(Recipient::Ticket(slot)) => slot.set(answer),
+            Some(Recipient::Told(to, token)) => to.answer(token, answer),
+            None => {}
+        }
+    }
+}
+
+impl Slot {
     fn set(&self, answer: Result<Receipt, PublishError>) {
-        let mut state = lock(&self.0.state);
+        let mut state = lock(&self.state);
         if let State::Waiting { waker, blocked } = &mut *state {
             let (waker, blocked) = (waker.take(), *blocked);
             *state = State::Answered(answer);
             drop(state);
             if blocked {
-                self.0.answered.notify_all();
+                self.answered.notify_all();
             }
             if let Some(waker) = waker {
                 waker.wake();

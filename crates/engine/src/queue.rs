@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     limits::Limits,
-    publish::{Answer, Publish, PublishError, Refused, Ticket},
+    publish::{Answer, Publish, PublishError, Refused},
     sync::{Arc, Condvar, Mutex, lock},
 };
 
@@ -57,7 +57,13 @@ impl Queue {
         })
     }
 
-    pub(crate) fn push(&self, publish: Publish) -> Result<Ticket, Box<Refused>> {
+    /// Puts a group into the queue with the answer that `answer` makes, which is not made for one
+    /// that is refused.
+    pub(crate) fn push<T>(
+        &self,
+        publish: Publish,
+        answer: impl FnOnce() -> (T, Answer),
+    ) -> Result<T, Box<Refused>> {
         let cost = publish.cost();
         let mut state = lock(&self.state);
         if state.closed {
@@ -74,7 +80,7 @@ impl Queue {
                 publish,
             }));
         }
-        let (ticket, answer) = Ticket::new();
+        let (ticket, answer) = answer();
         state.bytes += cost;
         state.jobs.push_back(Job {
             publish,

@@ -324,7 +324,10 @@ impl State {
                 let keep = 2 * inner.entries.len();
                 inner.entries.shrink_to(keep);
             }
-            self.forget_if_unused(&channel, inner);
+            // Not a pattern's: this may be an earlier channel of it, and the index has its own.
+            if let Name::Topic(_) = channel.name {
+                self.forget_if_unused(&channel, inner);
+            }
         }
     }
 

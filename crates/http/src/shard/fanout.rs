@@ -29,18 +29,20 @@ use std::{
 use bytes::Bytes;
 use slab::Slab;
 use tidings::{
-    Crowd, CrowdStep, Located, LogPage, LogRead, SubscribeError, end_frame, heartbeat_frame,
-    opening_frame,
+    Answers, Crowd, CrowdStep, Located, LogPage, LogRead, PublishError, Receipt, SubscribeError,
+    end_frame, heartbeat_frame, opening_frame,
 };
 
 use super::{
     inbox::{Job, Message},
     link::{Link, Release, read_now, write_now},
-    request::{self, LAST_CHUNK, Plain, chunk},
+    request::{self, LAST_CHUNK, Plain, Post, Subscribe, chunk},
     wheel::Wheel,
 };
 use crate::{
     counters::{Held, increment},
+    origin::Origin,
+    publish::Form,
     server::{Connections, Shared},
     stream::Streams,
 };
@@ -76,6 +78,8 @@ pub(crate) struct Shard<L> {
     reading: usize,
     jobs: Vec<Job>,
     released: Vec<Released<L>>,
+    /// Where receipts of publishes are told.
+    answers: Arc<dyn Answers>,
     scratch: Vec<u8>,
     members: Vec<u32>,
     due: Vec<(u32, u64)>,
@@ -138,13 +142,23 @@ enum Room {
 enum State {
     /// Its request is waited for.
     Head,
+    /// What it published is being committed.
+    Publishing(Box<Publishing>),
     /// The disk is read for the place where it begins.
-    Locating(Box<Plain>),
+    Locating(Box<Subscribe>),
     Streaming(u32),
     /// The last bytes are on their way.
     Ending(u32),
-    /// The answer is no stream, and on its way.
-    Refusing,
+    /// The whole answer is on its way. The next request may follow.
+    Answering,
+}
+
+/// A publish that waits for its receipt.
+struct Publishing {
+    form: Form,
+    origin: Origin,
+    /// The socket has something to read, which has to wait.
+    is_more: bool,
 }
 
 enum Served {
@@ -156,7 +170,7 @@ enum Served {
 }
 
 impl<L: Link> Shard<L> {
-    pub(crate) fn new(server: Arc<Shared>, crowd: Crowd) -> Self {
+    pub(crate) fn new(server: Arc<Shared>, crowd: Crowd, answers: Arc<dyn Answers>) -> Self {
         Self {
             server,
             crowd,
@@ -170,6 +184,7 @@ impl<L: Link> Shard<L> {
             reading: 0,
             jobs: Vec::new(),
             released: Vec::new(),
+            answers,
             scratch: vec![0; SCRATCH_BYTES],
             members: Vec::new(),
             due: Vec::new(),
@@ -237,6 +252,7 @@ impl<L: Link> Shard<L> {
             Message::Accepted(link, held) => drop((link, held)),
             Message::Read(page) => self.accept_page(page),
             Message::Located((slot, serial), located) => self.accept_place(slot, serial, located),
+            Message::Answered(token, answer) => self.accept_answer(token, answer),
             Message::Drained => {
                 self.drained = true;
                 self.close_all(|state| matches!(state, State::Head));
@@ -331,7 +347,11 @@ impl<L: Link> Shard<L> {
             Ok(Served::Idle) => {}
             Ok(Served::More) => self.queue_behind(slot),
             Ok(Served::Blocked) => self.block(slot),
-            Ok(Served::Ended) => self.finish(slot),
+            Ok(Served::Ended) => {
+                // What the client sent meanwhile was left where it is.
+                self.readable.push_back(slot);
+                self.finish(slot);
+            }
             Err(error) => self.close(slot, Err(error)),
         }
     }
@@ -347,8 +367,8 @@ impl<L: Link> Shard<L> {
         }
         let member = match connection.state {
             State::Streaming(member) => member,
-            State::Ending(_) | State::Refusing => return Ok(Served::Ended),
-            State::Head | State::Locating(_) => return Ok(Served::Idle),
+            State::Ending(_) | State::Answering => return Ok(Served::Ended),
+            State::Head | State::Publishing(_) | State::Locating(_) => return Ok(Served::Idle),
         };
         while let Some(step) = self.crowd.step(member, self.unix_ms) {
             let bytes = match step {
@@ -399,8 +419,12 @@ impl<L: Link> Shard<L> {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
-        if let State::Head = connection.state {
-            return self.read_head(slot);
+        match &mut connection.state {
+            State::Head => return self.read_request(slot),
+            // What follows a publish is the next request. It is read when this one was answered.
+            State::Publishing(publishing) => return publishing.is_more = true,
+            State::Answering if !connection.close => return,
+            _ => {}
         }
         for _ in 0..DROPS_TURN {
             match read_now(&mut connection.link, &mut self.scratch) {
@@ -418,7 +442,7 @@ impl<L: Link> Shard<L> {
         self.readable.push_back(slot);
     }
 
-    fn read_head(&mut self, slot: u32) {
+    fn read_request(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
@@ -429,15 +453,18 @@ impl<L: Link> Shard<L> {
             Err(error) => return self.close(slot, Err(error)),
         };
         let bytes = self.scratch.get(..read).unwrap_or_default();
-        let plain = request::parse(bytes, &self.server);
         let streams = &self.server.stream.counters.streams;
         let full = streams.load(Ordering::Relaxed) >= self.server.stream.config.subscribers_max;
-        match plain {
-            Some(plain) if !full && !self.server.is_draining() => {
-                connection.close = plain.close || plain.bytes < read;
+        match request::parse(bytes, &self.server) {
+            Some(Plain::Subscribe(request)) if !full && !self.server.is_draining() => {
+                connection.close = request.close || request.is_more;
                 // It may have gone with that.
                 self.readable.push_back(slot);
-                self.locate(slot, plain);
+                self.locate(slot, request);
+            }
+            Some(Plain::Publish(post)) => {
+                connection.close = post.close;
+                self.publish(slot, post);
             }
             _ => {
                 let first = Bytes::copy_from_slice(bytes);
@@ -446,22 +473,81 @@ impl<L: Link> Shard<L> {
         }
     }
 
+    fn publish(&mut self, slot: u32, post: Post) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        let Post {
+            publish,
+            form,
+            origin,
+            ..
+        } = post;
+        connection.state = State::Publishing(Box::new(Publishing {
+            form,
+            origin,
+            is_more: false,
+        }));
+        let token = u64::from(slot) << 32 | u64::from(connection.serial);
+        let published = self
+            .server
+            .hub
+            .publish_to(publish, self.answers.clone(), token);
+        if let Err(error) = published {
+            self.accept_answer(token, Err(error));
+        }
+    }
+
+    fn accept_answer(&mut self, token: u64, answer: Result<Receipt, PublishError>) {
+        let (slot, serial) = ((token >> 32) as u32, (token & 0xffff_ffff) as u32);
+        let connection = self.connections.get_mut(slot as usize);
+        let Some(connection) = connection.filter(|connection| connection.serial == serial) else {
+            return;
+        };
+        let State::Publishing(publishing) = &connection.state else {
+            return;
+        };
+        if publishing.is_more {
+            self.readable.push_back(slot);
+        }
+        let response = request::receipt(answer, &publishing.form, self.server.hub.epoch());
+        self.server
+            .stream
+            .counters
+            .response(response.status().as_u16());
+        let bytes = request::whole(response, &publishing.origin, connection.close, self.unix_ms);
+        connection.state = State::Answering;
+        self.answer(slot, &bytes);
+    }
+
+    /// Sends a whole answer.
+    fn answer(&mut self, slot: u32, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        match connection.send(bytes, self.now_ms) {
+            Ok(true) => self.finish(slot),
+            Ok(false) => self.block(slot),
+            Err(error) => self.close(slot, Err(error)),
+        }
+    }
+
     /// Finds where a subscriber begins. Where the disk has to be read for that, it is elsewhere.
-    fn locate(&mut self, slot: u32, plain: Plain) {
+    fn locate(&mut self, slot: u32, request: Subscribe) {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
         let (hub, now_ms) = (&self.server.hub, self.unix_ms);
-        let query = &plain.query;
+        let query = &request.query;
         if !query.start.may_read(hub.epoch()) {
             let located = hub.locate(&query.selectors, &query.start, now_ms);
-            return self.open(slot, &plain, located);
+            return self.open(slot, &request, located);
         }
         let (hub, selectors, start) = (hub.clone(), query.selectors.clone(), query.start.clone());
         let locate = Box::new(move || hub.locate(&selectors, &start, now_ms));
         self.jobs
             .push(Job::Locate((slot, connection.serial), locate));
-        connection.state = State::Locating(Box::new(plain));
+        connection.state = State::Locating(Box::new(request));
     }
 
     fn accept_place(&mut self, slot: u32, serial: u32, located: Result<Located, SubscribeError>) {
@@ -470,7 +556,7 @@ impl<L: Link> Shard<L> {
             return;
         };
         match std::mem::replace(&mut connection.state, State::Head) {
-            State::Locating(plain) => self.open(slot, &plain, located),
+            State::Locating(request) => self.open(slot, &request, located),
             other => connection.state = other,
         }
     }
@@ -480,53 +566,69 @@ impl<L: Link> Shard<L> {
     ///
     /// A gap names the place where the stream goes on itself. Had the client that place before the
     /// gap, a stream that broke in between would have hidden it.
-    fn open(&mut self, slot: u32, plain: &Plain, located: Result<Located, SubscribeError>) {
+    fn open(&mut self, slot: u32, request: &Subscribe, located: Result<Located, SubscribeError>) {
         let member = located.and_then(|located| self.crowd.join(located));
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
-        let mut out = Vec::with_capacity(512);
-        match member {
+        let member = match member {
+            Ok(member) => member,
             Err(error) => {
-                connection.state = State::Refusing;
+                connection.state = State::Answering;
                 connection.close = true;
-                out = request::refusal(error, &plain.origin, &self.server, self.unix_ms);
+                let response = request::refusal(error, &self.server);
+                let status = response.status().as_u16();
+                self.server.stream.counters.response(status);
+                let bytes = request::whole(response, &request.origin, true, self.unix_ms);
+                return self.answer(slot, &bytes);
             }
-            Ok(member) => {
-                connection.state = State::Streaming(member);
-                connection.heartbeat_ms = narrow_ms(plain.query.heartbeat_ms);
-                connection.ping = plain.query.ping;
-                let counters = &self.server.stream.counters;
-                connection.held.1 = Some(Held::new(Streams(counters.clone())).0);
-                counters.response(200);
-                request::write_stream_head(plain, self.unix_ms, &mut out);
-                let retry_ms = self.server.stream.retry_ms();
-                match self.crowd.take_gap(member) {
-                    None => chunk(
-                        &opening_frame(&self.crowd.position(member), retry_ms),
-                        &mut out,
-                    ),
-                    Some(gap) => {
-                        let retry = format!("retry: {retry_ms}\n").into_bytes();
-                        chunk(&[retry.as_slice(), &gap.frame()].concat(), &mut out);
-                    }
-                }
-                let at = member as usize;
-                if self.by_member.len() <= at {
-                    self.by_member.resize(at + 1, u32::MAX);
-                }
-                if let Some(entry) = self.by_member.get_mut(at) {
-                    *entry = slot;
-                }
-            }
+        };
+        connection.state = State::Streaming(member);
+        connection.heartbeat_ms = narrow_ms(request.query.heartbeat_ms);
+        connection.ping = request.query.ping;
+        let counters = &self.server.stream.counters;
+        connection.held.1 = Some(Held::new(Streams(counters.clone())).0);
+        counters.response(200);
+        let at = member as usize;
+        if self.by_member.len() <= at {
+            self.by_member.resize(at + 1, u32::MAX);
         }
-        match connection.send(&out, self.now_ms) {
+        if let Some(entry) = self.by_member.get_mut(at) {
+            *entry = slot;
+        }
+        let bytes = self.opening(member, request);
+        match self.send(slot, &bytes) {
             Ok(true) => {
                 self.arm(slot);
                 self.serve(slot);
             }
             Ok(false) => self.block(slot),
             Err(error) => self.close(slot, Err(error)),
+        }
+    }
+
+    /// The first bytes of a stream.
+    fn opening(&mut self, member: u32, request: &Subscribe) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512);
+        request::write_stream_head(request, self.unix_ms, &mut out);
+        let retry_ms = self.server.stream.retry_ms();
+        match self.crowd.take_gap(member) {
+            None => {
+                let frame = opening_frame(&self.crowd.position(member), retry_ms);
+                chunk(&frame, &mut out);
+            }
+            Some(gap) => {
+                let retry = format!("retry: {retry_ms}\n").into_bytes();
+                chunk(&[retry.as_slice(), &gap.frame()].concat(), &mut out);
+            }
+        }
+        out
+    }
+
+    fn send(&mut self, slot: u32, bytes: &[u8]) -> io::Result<bool> {
+        match self.connections.get_mut(slot as usize) {
+            Some(connection) => connection.send(bytes, self.now_ms),
+            None => Ok(true),
         }
     }
 
@@ -563,7 +665,8 @@ impl<L: Link> Shard<L> {
             _ if connection.room == Room::None => config.stall_ms_max,
             State::Head => config.head_ms_max,
             State::Streaming(_) => u64::from(connection.heartbeat_ms),
-            State::Locating(_) | State::Ending(_) | State::Refusing => config.stall_ms_max,
+            // Nothing is due: the hub is at work for it, or its answer is on the way.
+            _ => config.stall_ms_max,
         };
         let tick = Wheel::tick(connection.since_ms.saturating_add(patience_ms));
         if tick < connection.armed {
@@ -602,7 +705,8 @@ impl<L: Link> Shard<L> {
             State::Streaming(member) if quiet_ms >= u64::from(connection.heartbeat_ms) => {
                 self.heartbeat(slot, member);
             }
-            State::Locating(_) => connection.since_ms = self.now_ms,
+            // The hub is at work for it.
+            State::Publishing(_) | State::Locating(_) => connection.since_ms = self.now_ms,
             _ => {}
         }
     }
@@ -631,15 +735,23 @@ impl<L: Link> Shard<L> {
 
     /// All was sent. The connection is used again, as HTTP has it, unless it may not.
     fn finish(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get(slot as usize) else {
+        let drained = self.drained;
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
-        let why = if connection.close {
-            Release::Linger
-        } else {
-            Release::ToHyper(Bytes::new())
-        };
-        self.release(slot, why);
+        if connection.close {
+            return self.release(slot, Release::Linger);
+        }
+        let ended = std::mem::replace(&mut connection.state, State::Head);
+        connection.held.1 = None;
+        connection.since_ms = self.now_ms;
+        if let State::Ending(member) = ended {
+            self.crowd.leave(member);
+        }
+        if drained {
+            return self.close(slot, Ok(()));
+        }
+        self.arm(slot);
     }
 
     /// The driver cannot watch this socket.

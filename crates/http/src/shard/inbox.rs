@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tidings::{Located, LogPage, LogRead, SubscribeError};
+use tidings::{Answers, Located, LogPage, LogRead, PublishError, Receipt, SubscribeError};
 
 use crate::counters::Held;
 use crate::server::Connections;
@@ -15,6 +15,8 @@ pub(crate) enum Message<L> {
     Read(LogPage),
     /// Where a subscriber begins, by its connection's slot and serial number.
     Located((u32, u32), Result<Located, SubscribeError>),
+    /// What a publish came to, by the token that it was given with.
+    Answered(u64, Result<Receipt, PublishError>),
     /// The drain is over: connections that ask nothing are closed.
     Drained,
     /// The grace is over, or the server is gone: all connections are closed.
@@ -76,5 +78,11 @@ impl<L> Inbox<L> {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Message<L>>> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<L: Send> Answers for Inbox<L> {
+    fn answer(&self, token: u64, answer: Result<Receipt, PublishError>) {
+        self.send(Message::Answered(token, answer));
     }
 }

@@ -1,19 +1,17 @@
 //! A connection's first request: what a shard keeps, and the head of its answer.
 
-use std::{
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::{
     HeaderMap, Response, Uri,
     header::{self, HeaderName, HeaderValue},
 };
-use tidings::SubscribeError;
+use tidings::{Publish, PublishError, Receipt, SubscribeError};
 
 use crate::{
     origin::{Origin, check_host},
     problem::Problem,
+    publish::{self, Form},
     query::Query,
     reply::Reply,
     server::Shared,
@@ -23,18 +21,34 @@ use crate::{
 /// Fields of a head that a shard looks at. With more it is hyper's.
 const FIELDS_MAX: usize = 64;
 
-/// A plain subscription: `GET /events` over HTTP/1.1, without a body, that may be answered.
+/// A request that a shard serves.
 #[derive(Debug)]
-pub(crate) struct Plain {
+pub(crate) enum Plain {
+    Subscribe(Subscribe),
+    Publish(Post),
+}
+
+/// `GET /events` over HTTP/1.1, without a body, that may be answered.
+#[derive(Debug)]
+pub(crate) struct Subscribe {
     pub(crate) query: Query,
     pub(crate) origin: Origin,
     /// The client wants the connection closed after the answer.
     pub(crate) close: bool,
-    /// Bytes of the head; what is behind them the client should not have sent.
-    pub(crate) bytes: usize,
+    /// The client sent more, though there is nothing more to say.
+    pub(crate) is_more: bool,
 }
 
-/// The subscription that `bytes` begin with. `None`: it is for hyper to say what this is.
+/// `POST /events` over HTTP/1.1 with all of its body, that may be committed.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub(crate) publish: Publish,
+    pub(crate) form: Form,
+    pub(crate) origin: Origin,
+    pub(crate) close: bool,
+}
+
+/// The request that `bytes` are. `None`: it is for hyper to say what this is.
 ///
 /// Nothing is refused here. Whatever is unusual, wrong or not all there goes to hyper, which has an
 /// answer to everything.
@@ -45,46 +59,68 @@ pub(crate) fn parse(bytes: &[u8], server: &Shared) -> Option<Plain> {
         return None;
     };
     let config = &server.stream.config;
-    let target = request.path?;
-    let is_plain = request.method == Some("GET")
-        && request.version == Some(1)
-        && matches!(target.strip_prefix("/events"), Some(rest) if rest.is_empty() || rest.starts_with('?'))
+    let is_plain = request.version == Some(1)
         && length <= config.head_bytes_max
         && request.headers.len() <= config.head_fields_max;
-    if !is_plain {
-        return None;
-    }
-    let headers = headers(request.headers)?;
-    let uri: Uri = target.parse().ok()?;
+    let target = request.path.filter(|_| is_plain)?;
+    let query = match target.strip_prefix("/events")? {
+        "" => "",
+        rest => rest.strip_prefix('?')?,
+    };
+    let body = bytes.get(length..).unwrap_or_default();
+    let (headers, body_length) = headers(request.headers)?;
     let host = headers
         .get(header::HOST)
         .and_then(|value| value.to_str().ok());
     check_host(host, config).ok()?;
-    Some(Plain {
-        query: Query::parse(&uri, &headers, config).ok()?,
-        origin: Origin::of(&headers, host, config).ok()?,
-        close: closes(&headers)?,
-        bytes: length,
-    })
+    let origin = Origin::of(&headers, host, config).ok()?;
+    let close = closes(&headers)?;
+    match request.method? {
+        "GET" if body_length.is_none() => {
+            let uri: Uri = target.parse().ok()?;
+            Some(Plain::Subscribe(Subscribe {
+                query: Query::parse(&uri, &headers, config).ok()?,
+                origin,
+                close,
+                is_more: !body.is_empty(),
+            }))
+        }
+        "POST" if body_length == Some(body.len()) && body.len() <= config.body_bytes_max => {
+            // A fragment is no part of a request's target, and hyper drops it.
+            let (publish, form) = publish::parse(query.split('#').next()?, &headers, body)?;
+            Some(Plain::Publish(Post {
+                publish,
+                form,
+                origin,
+                close,
+            }))
+        }
+        _ => None,
+    }
 }
 
-/// `None`: there is more in the head than a subscription has.
-fn headers(fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+/// The fields, and the length of the body. `None`: there is more to this request than is plain.
+fn headers(fields: &[httparse::Header<'_>]) -> Option<(HeaderMap, Option<usize>)> {
     let mut headers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        let beyond = [
-            header::CONTENT_LENGTH,
-            header::TRANSFER_ENCODING,
-            header::EXPECT,
-            header::UPGRADE,
-        ];
+        let beyond = [header::TRANSFER_ENCODING, header::EXPECT, header::UPGRADE];
         if beyond.contains(&name) {
             return None;
         }
         headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
     }
-    Some(headers)
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = match (lengths.next(), lengths.next()) {
+        (None, _) => None,
+        (Some(length), None) => {
+            let digits = length.to_str().ok()?;
+            let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+            Some(digits.parse().ok().filter(|_| is_plain)?)
+        }
+        _ => return None,
+    };
+    Some((headers, length))
 }
 
 /// Whether `Connection` asks to close. `None`: it asks for something else.
@@ -102,43 +138,57 @@ fn closes(headers: &HeaderMap) -> Option<bool> {
 }
 
 /// Appends the head of a stream's answer.
-pub(crate) fn write_stream_head(plain: &Plain, now_ms: u64, out: &mut Vec<u8>) {
+pub(crate) fn write_stream_head(request: &Subscribe, now_ms: u64, out: &mut Vec<u8>) {
     let mut response = event_stream(Reply::empty());
-    plain.origin.answer(response.headers_mut());
+    request.origin.answer(response.headers_mut());
     let headers = response.headers_mut();
-    headers.insert(
-        header::TRANSFER_ENCODING,
-        HeaderValue::from_static("chunked"),
-    );
-    if plain.close {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let chunked = HeaderValue::from_static("chunked");
+    headers.insert(header::TRANSFER_ENCODING, chunked);
+    if request.close {
+        let close = HeaderValue::from_static("close");
+        headers.insert(header::CONNECTION, close);
     }
     write_head(&response, now_ms, out);
 }
 
-/// The whole answer to a subscription that cannot be served. The connection is closed after it.
-pub(crate) fn refusal(
-    error: SubscribeError,
-    origin: &Origin,
-    server: &Arc<Shared>,
-    now_ms: u64,
-) -> Vec<u8> {
-    let mut response = match error {
+/// The whole answer to a subscription that cannot be served.
+pub(crate) fn refusal(error: SubscribeError, server: &Shared) -> Response<Reply> {
+    match error {
         SubscribeError::Closed => shed(server),
         error => Problem::from(error).into_response(),
+    }
+}
+
+/// The whole answer to a publish.
+pub(crate) fn receipt(
+    answer: Result<Receipt, PublishError>,
+    form: &Form,
+    epoch: &str,
+) -> Response<Reply> {
+    match answer {
+        Ok(receipt) => form.answer(&receipt, epoch),
+        Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+/// The bytes of a whole answer.
+pub(crate) fn whole(
+    mut response: Response<Reply>,
+    origin: &Origin,
+    close: bool,
+    now_ms: u64,
+) -> Vec<u8> {
+    let Reply::Whole(body) = std::mem::replace(response.body_mut(), Reply::empty()) else {
+        return Vec::new();
     };
-    origin.answer(response.headers_mut());
-    server.stream.counters.response(response.status().as_u16());
     let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    let body = match response.body() {
-        Reply::Whole(body) => body.clone(),
-        _ => bytes::Bytes::new(),
-    };
-    response
-        .headers_mut()
-        .insert(header::CONTENT_LENGTH, body.len().into());
-    let mut out = Vec::with_capacity(512 + body.len());
+    origin.answer(headers);
+    if close {
+        let close = HeaderValue::from_static("close");
+        headers.insert(header::CONNECTION, close);
+    }
+    headers.insert(header::CONTENT_LENGTH, body.len().into());
+    let mut out = Vec::with_capacity(384 + body.len());
     write_head(&response, now_ms, &mut out);
     out.extend_from_slice(&body);
     out

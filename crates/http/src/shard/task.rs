@@ -60,7 +60,11 @@ impl Link for TaskLink {
         let mut context = Context::from_waker(&self.waker);
         let mut unread = ReadBuf::new(buffer);
         match Pin::new(&mut self.io).poll_read(&mut context, &mut unread) {
-            Poll::Ready(outcome) => outcome.map(|()| unread.filled().len()),
+            Poll::Ready(outcome) => {
+                // Only a read that finds nothing will wake: have it looked at again.
+                self.waker.wake_by_ref();
+                outcome.map(|()| unread.filled().len())
+            }
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -158,7 +162,7 @@ impl Drop for TaskShard {
 async fn run(server: Arc<Shared>, inbox: Arc<Inbox<TaskLink>>, notify: Arc<Notify>) {
     let waking = inbox.clone();
     let crowd = server.hub.crowd(chunk, move || waking.wake());
-    let mut shard = Shard::new(server, crowd);
+    let mut shard = Shard::new(server, crowd, inbox.clone());
     let happened = Arc::new(Happened::default());
     let begun = Instant::now();
     let mut over = false;

@@ -137,7 +137,7 @@ impl Driver {
     fn run(&self, poll: &mut Poll) {
         let inbox = self.inbox.clone();
         let crowd = self.server.hub.crowd(chunk, move || inbox.wake());
-        let mut shard = Shard::new(self.server.clone(), crowd);
+        let mut shard = Shard::new(self.server.clone(), crowd, self.inbox.clone());
         let mut events = Events::with_capacity(EVENTS_TURN);
         let begun = Instant::now();
         let mut wait = Wait::No;
