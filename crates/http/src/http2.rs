@@ -54,7 +54,9 @@ where
         async move {
             busy.0.requests.fetch_add(1, Ordering::Relaxed);
             let held = Held::new(busy).0;
-            let response = route(&shared, request, over_limit).await;
+            // Boxed, so that it is gone when the stream begins: a task is as large as the largest
+            // thing that it ever waits for, and there may be 100,000 of them.
+            let response = Box::pin(route(&shared, request, over_limit)).await;
             Ok::<_, io::Error>(response.map(|reply| Pieces::new(reply, held)))
         }
     });

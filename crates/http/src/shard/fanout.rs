@@ -47,12 +47,17 @@ use crate::{
     stream::Streams,
 };
 
-/// Those with news who are served in one turn. Between turns the driver looks at the sockets, and
-/// others get the processor: publishers, whose events then join the next write of those who wait.
-const READY_TURN: usize = 128;
+/// Those with news who are served in one turn, or as many as there were requests and receipts in
+/// it, whichever is more.
+///
+/// Between turns the driver looks at the sockets, and others get the processor: publishers, whose
+/// events then join the next write of those who wait. Measured with 8 publishers and 1,000
+/// subscribers on one processor: turns of 128 cost 0.38 µs a delivery, of 16 they cost 0.12 µs. And
+/// where each publish reaches one subscriber, as many have to be served as publish.
+const READY_TURN: usize = 16;
 
 /// Those with a backlog who are served in one turn.
-const BEHIND_TURN: usize = 32;
+const BEHIND_TURN: usize = 16;
 
 /// Reads of the log at once. More of them would take the disk from the committer.
 const READS_MAX: usize = 4;
@@ -84,6 +89,8 @@ pub(crate) struct Shard<L> {
     members: Vec<u32>,
     due: Vec<(u32, u64)>,
     serial: u32,
+    /// Requests and receipts of this turn.
+    heard: usize,
     /// Milliseconds since the driver's beginning.
     now_ms: u64,
     /// Unix milliseconds.
@@ -189,6 +196,7 @@ impl<L: Link> Shard<L> {
             members: Vec::new(),
             due: Vec::new(),
             serial: 0,
+            heard: 0,
             now_ms: 0,
             unix_ms: 0,
             drained: false,
@@ -272,6 +280,7 @@ impl<L: Link> Shard<L> {
 
     /// Serves some of those who can be served now.
     pub(crate) fn turn(&mut self) -> Wait {
+        let heard = std::mem::take(&mut self.heard) + self.readable.len();
         for _ in 0..self.readable.len() {
             if let Some(slot) = self.readable.pop_front() {
                 self.read(slot);
@@ -283,7 +292,7 @@ impl<L: Link> Shard<L> {
         if all_served {
             self.take_news();
         }
-        for _ in 0..READY_TURN {
+        for _ in 0..READY_TURN.max(heard) {
             let Some(slot) = self.ready.pop_front() else {
                 break;
             };
@@ -499,6 +508,7 @@ impl<L: Link> Shard<L> {
     }
 
     fn accept_answer(&mut self, token: u64, answer: Result<Receipt, PublishError>) {
+        self.heard += 1;
         let (slot, serial) = ((token >> 32) as u32, (token & 0xffff_ffff) as u32);
         let connection = self.connections.get_mut(slot as usize);
         let Some(connection) = connection.filter(|connection| connection.serial == serial) else {
