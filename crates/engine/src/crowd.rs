@@ -39,7 +39,9 @@ pub struct Crowd {
     spans: SpanCache,
     limit: SpanLimit,
     /// Who waits for which read of the log.
-    reads: HashMap<(Source, Place), Vec<u32>>,
+    reads: HashMap<(Source, Place), Waiting>,
+    /// Reads that were begun so far.
+    begun: u64,
     touched: Vec<u32>,
     endings: Vec<(usize, EndReason)>,
     delivered: Delivered,
@@ -52,6 +54,15 @@ struct Member {
     selection: Arc<Selection>,
     gap: Option<Box<Gap>>,
     state: State,
+}
+
+/// Those who wait for one read of the log.
+#[derive(Default)]
+struct Waiting {
+    /// Which read it is. The numbers of members and channels are given to others, so an earlier one
+    /// for the same place may be of other events.
+    serial: u64,
+    members: Vec<u32>,
 }
 
 /// A channel that a member follows, and where the channel lists it.
@@ -129,6 +140,7 @@ impl Crowd {
             spans: SpanCache::default(),
             limit,
             reads: HashMap::new(),
+            begun: 0,
             touched: Vec::new(),
             endings: Vec::new(),
             delivered: Delivered::default(),
@@ -172,11 +184,11 @@ impl Crowd {
             self.unfollow(follow);
         }
         self.spans.forget(Source::Member(number));
-        if member.state == State::Reading {
-            self.reads
-                .values_mut()
-                .for_each(|waiting| waiting.retain(|other| *other != number));
-        }
+        // Also one that was told to end since it began to wait.
+        self.reads.retain(|_, waiting| {
+            waiting.members.retain(|other| *other != number);
+            !waiting.members.is_empty()
+        });
         let ended = match member.state {
             State::Ended(reason) => Some(reason),
             _ => None,
@@ -285,11 +297,13 @@ impl Crowd {
     /// next step at once, while it is in memory.
     pub fn accept(&mut self, page: LogPage, now_ms: u64, ready: &mut Vec<u32>) {
         let LogPage { asked, found } = page;
-        let (source, place) = asked;
-        let waiting = self.reads.remove(&(source, place)).unwrap_or_default();
-        if waiting.is_empty() {
-            return;
+        let (source, place, serial) = asked;
+        let is_current = |waiting: &Waiting| waiting.serial == serial;
+        if !self.reads.get(&(source, place)).is_some_and(is_current) {
+            return; // nobody waits for it any more
         }
+        let waiting = self.reads.remove(&(source, place)).unwrap_or_default();
+        let waiting = waiting.members;
         let outcome = match found {
             Ok(page) => self.keep(source, place, page, now_ms),
             Err(ReadError::Forgotten { first }) if place.offset == 0 => {
@@ -455,12 +469,15 @@ impl Crowd {
         };
         member.state = State::Reading;
         let waiting = self.reads.entry((source, place)).or_default();
-        waiting.push(number);
-        if waiting.len() > 1 {
+        waiting.members.push(number);
+        if waiting.members.len() > 1 {
             return CrowdStep::Waiting;
         }
+        self.begun += 1;
+        waiting.serial = self.begun;
         let selection = member.selection.clone();
-        CrowdStep::Behind(LogRead::new(&self.shared, selection, (source, place)))
+        let asked = (source, place, waiting.serial);
+        CrowdStep::Behind(LogRead::new(&self.shared, selection, asked))
     }
 
     /// Keeps what was read as spans for those who wait for it.
