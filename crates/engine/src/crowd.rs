@@ -244,6 +244,8 @@ impl Crowd {
         match self.members.get(number as usize)?.state {
             State::Following => {}
             State::Reading => return Some(CrowdStep::Waiting),
+            // What has to be said has no place within an event.
+            State::Ended(_) if self.is_within_event(number) => return Some(CrowdStep::Broken),
             State::Ended(reason) => return Some(CrowdStep::End(reason)),
             State::Broken => return Some(CrowdStep::Broken),
         }
