@@ -451,7 +451,7 @@ impl Crowd {
             if begun && entry.sequence != reading.cursor {
                 return false; // gone
             }
-            span.expires_ms = span.expires_ms.min(entry.expires_ms);
+            span.expire_with(entry.sequence, entry.expires_ms);
             span.push(entry.sequence, &entry.frame, &self.limit)
         })?;
         if span.is_empty() && reading.resumed {
@@ -496,7 +496,7 @@ impl Crowd {
                 return Outcome::Broken;
             }
             loop {
-                span.expires_ms = span.expires_ms.min(expires_ms);
+                span.expire_with(stored.sequence, expires_ms);
                 span.push(stored.sequence, &stored.frame, &self.limit);
                 if span.to.sequence > stored.sequence {
                     break;
