@@ -21,7 +21,7 @@ use crate::{
     reading::{Budget, Reading},
     selection::Selection,
     signal::EndReason,
-    span::{Framing, Place, Source, Span, SpanCache, SpanLimit},
+    span::{Framing, Place, SPANS_MAX, Source, Span, SpanCache, SpanLimit},
     stats::add,
     subscription::{LogPage, LogRead, SubscribeError},
     sync::Arc,
@@ -46,6 +46,10 @@ pub struct Crowd {
     endings: Vec<(usize, EndReason)>,
     delivered: Delivered,
 }
+
+/// Spans that are kept of one page; what lies behind them is read again. Of more than the cache
+/// holds the first would be gone before anyone was served, again and again.
+const KEPT_MAX: usize = SPANS_MAX / 2;
 
 /// A subscriber of a crowd.
 struct Member {
@@ -486,6 +490,7 @@ impl Crowd {
     fn keep(&mut self, source: Source, place: Place, page: Page, now_ms: u64) -> Outcome {
         let mut from = place;
         let mut span = Span::new(source, from);
+        let mut kept = 0;
         for stored in page.frames {
             let begun = place.offset > 0 && stored.sequence == place.sequence;
             let expires_ms = stored.expires_ms.unwrap_or(u64::MAX);
@@ -505,6 +510,10 @@ impl Crowd {
                 from = span.to;
                 let full = std::mem::replace(&mut span, Span::new(source, from));
                 self.spans.put(StdArc::new(full));
+                kept += 1;
+                if kept == KEPT_MAX {
+                    return Outcome::Spans;
+                }
             }
         }
         if span.is_empty() && from == place {

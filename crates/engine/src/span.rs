@@ -200,7 +200,7 @@ pub(crate) struct SpanCache {
 }
 
 /// Spans that a crowd keeps: some for topics that are busy at once, few enough to look through.
-const SPANS_MAX: usize = 16;
+pub(crate) const SPANS_MAX: usize = 16;
 
 impl SpanCache {
     /// The span at this place, if it still is all that there is up to `next`.
