@@ -578,7 +578,7 @@ impl Crowd {
     /// Adds what was delivered to what the hub counts. Call it now and then.
     pub fn tell_delivered(&mut self) {
         let Delivered { events, bytes } = std::mem::take(&mut self.delivered);
-        if events > 0 {
+        if bytes > 0 {
             add(&self.shared.counters.delivered_events, events);
             add(&self.shared.counters.delivered_bytes, bytes);
         }
