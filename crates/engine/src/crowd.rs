@@ -21,7 +21,7 @@ use crate::{
     reading::{Budget, Reading},
     selection::Selection,
     signal::EndReason,
-    span::{Framing, Place, Source, Span, SpanCache, SpanLimit},
+    span::{Framing, Place, SPANS_MAX, Source, Span, SpanCache, SpanLimit},
     stats::add,
     subscription::{LogPage, LogRead, SubscribeError},
     sync::Arc,
@@ -39,11 +39,17 @@ pub struct Crowd {
     spans: SpanCache,
     limit: SpanLimit,
     /// Who waits for which read of the log.
-    reads: HashMap<(Source, Place), Vec<u32>>,
+    reads: HashMap<(Source, Place), Waiting>,
+    /// Reads that were begun so far.
+    begun: u64,
     touched: Vec<u32>,
     endings: Vec<(usize, EndReason)>,
     delivered: Delivered,
 }
+
+/// Spans that are kept of one page; what lies behind them is read again. Of more than the cache
+/// holds the first would be gone before anyone was served, again and again.
+const KEPT_MAX: usize = SPANS_MAX / 2;
 
 /// A subscriber of a crowd.
 struct Member {
@@ -52,6 +58,15 @@ struct Member {
     selection: Arc<Selection>,
     gap: Option<Box<Gap>>,
     state: State,
+}
+
+/// Those who wait for one read of the log.
+#[derive(Default)]
+struct Waiting {
+    /// Which read it is. The numbers of members and channels are given to others, so an earlier one
+    /// for the same place may be of other events.
+    serial: u64,
+    members: Vec<u32>,
 }
 
 /// A channel that a member follows, and where the channel lists it.
@@ -129,6 +144,7 @@ impl Crowd {
             spans: SpanCache::default(),
             limit,
             reads: HashMap::new(),
+            begun: 0,
             touched: Vec::new(),
             endings: Vec::new(),
             delivered: Delivered::default(),
@@ -172,11 +188,11 @@ impl Crowd {
             self.unfollow(follow);
         }
         self.spans.forget(Source::Member(number));
-        if member.state == State::Reading {
-            self.reads
-                .values_mut()
-                .for_each(|waiting| waiting.retain(|other| *other != number));
-        }
+        // Also one that was told to end since it began to wait.
+        self.reads.retain(|_, waiting| {
+            waiting.members.retain(|other| *other != number);
+            !waiting.members.is_empty()
+        });
         let ended = match member.state {
             State::Ended(reason) => Some(reason),
             _ => None,
@@ -232,6 +248,8 @@ impl Crowd {
         match self.members.get(number as usize)?.state {
             State::Following => {}
             State::Reading => return Some(CrowdStep::Waiting),
+            // What has to be said has no place within an event.
+            State::Ended(_) if self.is_within_event(number) => return Some(CrowdStep::Broken),
             State::Ended(reason) => return Some(CrowdStep::End(reason)),
             State::Broken => return Some(CrowdStep::Broken),
         }
@@ -285,11 +303,13 @@ impl Crowd {
     /// next step at once, while it is in memory.
     pub fn accept(&mut self, page: LogPage, now_ms: u64, ready: &mut Vec<u32>) {
         let LogPage { asked, found } = page;
-        let (source, place) = asked;
-        let waiting = self.reads.remove(&(source, place)).unwrap_or_default();
-        if waiting.is_empty() {
-            return;
+        let (source, place, serial) = asked;
+        let is_current = |waiting: &Waiting| waiting.serial == serial;
+        if !self.reads.get(&(source, place)).is_some_and(is_current) {
+            return; // nobody waits for it any more
         }
+        let waiting = self.reads.remove(&(source, place)).unwrap_or_default();
+        let waiting = waiting.members;
         let outcome = match found {
             Ok(page) => self.keep(source, place, page, now_ms),
             Err(ReadError::Forgotten { first }) if place.offset == 0 => {
@@ -435,7 +455,7 @@ impl Crowd {
             if begun && entry.sequence != reading.cursor {
                 return false; // gone
             }
-            span.expires_ms = span.expires_ms.min(entry.expires_ms);
+            span.expire_with(entry.sequence, entry.expires_ms);
             span.push(entry.sequence, &entry.frame, &self.limit)
         })?;
         if span.is_empty() && reading.resumed {
@@ -455,18 +475,22 @@ impl Crowd {
         };
         member.state = State::Reading;
         let waiting = self.reads.entry((source, place)).or_default();
-        waiting.push(number);
-        if waiting.len() > 1 {
+        waiting.members.push(number);
+        if waiting.members.len() > 1 {
             return CrowdStep::Waiting;
         }
+        self.begun += 1;
+        waiting.serial = self.begun;
         let selection = member.selection.clone();
-        CrowdStep::Behind(LogRead::new(&self.shared, selection, (source, place)))
+        let asked = (source, place, waiting.serial);
+        CrowdStep::Behind(LogRead::new(&self.shared, selection, asked))
     }
 
     /// Keeps what was read as spans for those who wait for it.
     fn keep(&mut self, source: Source, place: Place, page: Page, now_ms: u64) -> Outcome {
         let mut from = place;
         let mut span = Span::new(source, from);
+        let mut kept = 0;
         for stored in page.frames {
             let begun = place.offset > 0 && stored.sequence == place.sequence;
             let expires_ms = stored.expires_ms.unwrap_or(u64::MAX);
@@ -477,7 +501,7 @@ impl Crowd {
                 return Outcome::Broken;
             }
             loop {
-                span.expires_ms = span.expires_ms.min(expires_ms);
+                span.expire_with(stored.sequence, expires_ms);
                 span.push(stored.sequence, &stored.frame, &self.limit);
                 if span.to.sequence > stored.sequence {
                     break;
@@ -486,6 +510,10 @@ impl Crowd {
                 from = span.to;
                 let full = std::mem::replace(&mut span, Span::new(source, from));
                 self.spans.put(StdArc::new(full));
+                kept += 1;
+                if kept == KEPT_MAX {
+                    return Outcome::Spans;
+                }
             }
         }
         if span.is_empty() && from == place {
@@ -550,7 +578,7 @@ impl Crowd {
     /// Adds what was delivered to what the hub counts. Call it now and then.
     pub fn tell_delivered(&mut self) {
         let Delivered { events, bytes } = std::mem::take(&mut self.delivered);
-        if events > 0 {
+        if bytes > 0 {
             add(&self.shared.counters.delivered_events, events);
             add(&self.shared.counters.delivered_bytes, bytes);
         }

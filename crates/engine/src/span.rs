@@ -42,7 +42,7 @@ pub struct Span {
     pub(crate) frame_bytes: usize,
     /// The budget was used up: there may be more behind it.
     pub(crate) is_full: bool,
-    /// When the first of its events expires. Unix milliseconds.
+    /// When the first of the events that begin in it expires. Unix milliseconds.
     pub(crate) expires_ms: u64,
 }
 
@@ -114,6 +114,14 @@ impl Span {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.ends.is_empty()
+    }
+
+    /// Notes when an event expires that is to be added. One that was begun is finished all the same.
+    pub(crate) fn expire_with(&mut self, sequence: u64, expires_ms: u64) {
+        let begun = self.from.offset > 0 && self.from.sequence == sequence;
+        if !begun {
+            self.expires_ms = self.expires_ms.min(expires_ms);
+        }
     }
 
     /// Adds the frame, or as much of it as the budget has room for. False: no room for any of it.
@@ -192,7 +200,7 @@ pub(crate) struct SpanCache {
 }
 
 /// Spans that a crowd keeps: some for topics that are busy at once, few enough to look through.
-const SPANS_MAX: usize = 16;
+pub(crate) const SPANS_MAX: usize = 16;
 
 impl SpanCache {
     /// The span at this place, if it still is all that there is up to `next`.

@@ -59,8 +59,8 @@ pub struct LogRead {
     limits: ReadLimits,
 }
 
-/// For whom a read is, and from where on.
-pub(crate) type Asked = (Source, Place);
+/// For whom a read is, from where on, and which of a crowd's reads it is.
+pub(crate) type Asked = (Source, Place, u64);
 
 impl fmt::Debug for LogRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -281,7 +281,7 @@ impl Subscription {
 
     fn log_read(&self) -> LogRead {
         // It has one cursor, and no number.
-        let asked = (Source::Member(0), Place::at(self.cursor));
+        let asked = (Source::Member(0), Place::at(self.cursor), 0);
         LogRead::new(&self.shared, self.selection.clone(), asked)
     }
 

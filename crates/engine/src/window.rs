@@ -324,7 +324,8 @@ impl State {
                 let keep = 2 * inner.entries.len();
                 inner.entries.shrink_to(keep);
             }
-            // Not a pattern's: this may be an earlier channel of it, and the index has its own.
+            // A pattern went with its last subscriber. Another may have come since, and the pattern
+            // that is there is its own.
             if let Name::Topic(_) = channel.name {
                 self.forget_if_unused(&channel, inner);
             }
@@ -457,6 +458,25 @@ mod tests {
             assert!(matches!(found, Found::Frames { frames, .. } if frames.len() == 1));
             assert!(matches!(window.read(&busy, cursor, BUDGET), Found::Behind));
         }
+    }
+
+    /// An event outlived the subscriber that it was for. When it went too, it took the pattern with
+    /// it, and whoever had come to follow that in the meantime heard nothing any more.
+    #[test]
+    fn an_old_event_does_not_take_a_pattern_from_a_new_subscriber() {
+        let window = Window::new(1, 1000);
+        let selector = || Selector::Pattern("qu:rest".parse().unwrap());
+        let mut old = join(&window, selector());
+        append(&window, "quiet", window.next());
+        window.leave(&mut old);
+        let new = join(&window, selector());
+        let cursor = window.next();
+        for _ in 0..100 {
+            append(&window, "busy", window.next());
+        }
+        append(&window, "quiet", window.next());
+        let found = window.read(&new, cursor, BUDGET);
+        assert!(matches!(found, Found::Frames { frames, .. } if frames.len() == 1));
     }
 
     /// What has no channel has no events in the window, so its floor is the window's and not 0.

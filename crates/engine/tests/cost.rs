@@ -4,6 +4,8 @@
 // Shuttle's primitives work only in its own tests.
 #![cfg(not(feature = "shuttle"))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(
     unsafe_code,
     reason = "an allocator that counts is the only way to see what is allocated"
@@ -20,7 +22,8 @@ use std::{
 };
 
 use tidings::{
-    Committer, Hub, Limits, NewEvent, Publish, Selector, Start, Step, Subscription, Topic,
+    Committer, Crowd, CrowdStep, Hub, Limits, NewEvent, Publish, Selector, Start, Step,
+    Subscription, Topic,
 };
 use tidings_log::{MemoryStorage, Options, open};
 
@@ -79,6 +82,26 @@ fn waiting(hub: &Hub, selectors: &[Selector], waker: &Waker) -> Subscription {
     let mut context = Context::from_waker(waker);
     assert!(subscription.poll_step(&mut context, 0).is_pending());
     subscription
+}
+
+/// A crowd that counts how often it is woken.
+fn crowd(hub: &Hub) -> (Crowd, Arc<AtomicUsize>) {
+    let wakes = Arc::new(AtomicUsize::new(0));
+    let count = wakes.clone();
+    let wake = move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    };
+    (
+        hub.crowd(|piece, out| out.extend_from_slice(piece), wake),
+        wakes,
+    )
+}
+
+fn join(hub: &Hub, crowd: &mut Crowd, selectors: &[Selector]) -> u32 {
+    let located = hub.locate(selectors, &Start::Latest, 0).unwrap();
+    let number = crowd.join(located).unwrap();
+    assert!(crowd.step(number, 0).is_none());
+    number
 }
 
 fn publish(hub: &Hub, committer: &mut Committer, topics: &[&str]) {
@@ -166,5 +189,98 @@ fn an_idle_subscriber_costs_a_few_hundred_bytes_and_leaves_nothing() {
         let left = BYTES.get().wrapping_sub(before);
         assert!(left < 1024, "{left} bytes stayed behind");
         assert_eq!(hub.stats().subscribers, 0);
+    }
+}
+
+/// Of ten thousand that one commit reaches, none costs the publisher anything: their crowd is woken
+/// once, and not again before it has looked.
+#[test]
+fn a_commit_wakes_a_crowd_once() {
+    const MEMBERS: usize = 10_000;
+    let (hub, mut committer) = hub();
+    let (mut all, wakes) = crowd(&hub);
+    let (_strangers, not_woken) = {
+        let (mut strangers, wakes) = crowd(&hub);
+        join(&hub, &mut strangers, &[topic("other")]);
+        (strangers, wakes)
+    };
+    let reached = [
+        vec![topic("orders/paid")],
+        vec![pattern("orders/:id")],
+        vec![pattern("*"), topic("orders/paid"), topic("other")],
+    ];
+    for i in 0..MEMBERS {
+        join(&hub, &mut all, &reached[i % reached.len()]);
+    }
+    for round in 1..3 {
+        for _ in 0..3 {
+            publish(&hub, &mut committer, &["orders/paid", "orders/late"]);
+        }
+        assert_eq!(wakes.load(Ordering::Relaxed), round);
+        let mut news = Vec::new();
+        all.take_news(&mut news);
+        news.sort_unstable();
+        news.dedup();
+        assert_eq!(news.len(), MEMBERS);
+        for number in news {
+            let Some(CrowdStep::Span(span)) = all.step(number, 0) else {
+                panic!("no news for {number}");
+            };
+            assert!(all.took(number, &span, span.bytes().len()).is_empty());
+            assert!(all.step(number, 0).is_none());
+        }
+    }
+    assert_eq!(not_woken.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn strangers_in_a_crowd_cost_a_publish_nothing() {
+    let cost = |strangers: usize| {
+        let (hub, mut committer) = hub();
+        let (mut crowd, _) = crowd(&hub);
+        let reached = join(&hub, &mut crowd, &[pattern("orders/:id")]);
+        for i in 0..strangers {
+            let selector = match i % 2 {
+                0 => topic(&format!("t{i}")),
+                _ => pattern(&format!("t{i}/:x")),
+            };
+            join(&hub, &mut crowd, &[selector]);
+        }
+        publish(&hub, &mut committer, &["orders/1"]);
+        let mut news = Vec::new();
+        crowd.take_news(&mut news);
+        assert_eq!(news, [reached]);
+        let before = ALLOCATIONS.get();
+        publish(&hub, &mut committer, &["orders/1"]);
+        ALLOCATIONS.get() - before
+    };
+    assert_eq!(cost(0), cost(10_000));
+}
+
+#[test]
+fn an_idle_member_of_a_crowd_costs_about_a_hundred_bytes_and_leaves_nothing() {
+    const MEMBERS: usize = 1 << 14;
+    for selector in [topic("prices"), pattern("prices/:symbol")] {
+        let (hub, mut committer) = hub();
+        publish(&hub, &mut committer, &["prices", "prices/1"]);
+        let (mut crowd, _) = crowd(&hub);
+        let before = BYTES.get();
+        for _ in 0..MEMBERS {
+            join(&hub, &mut crowd, std::slice::from_ref(&selector));
+        }
+        let bytes = BYTES.get().wrapping_sub(before) / MEMBERS;
+        println!("an idle member of {selector} costs {bytes} bytes");
+        assert!(bytes <= 100, "{bytes} bytes");
+
+        let mut news = Vec::with_capacity(MEMBERS);
+        publish(&hub, &mut committer, &["prices", "prices/1"]);
+        crowd.take_news(&mut news);
+        for number in news {
+            crowd.leave(number);
+        }
+        let left = BYTES.get().wrapping_sub(before);
+        // Some is that event's, in the window and in the log.
+        assert!(left < 8 << 10, "{left} bytes stayed behind");
+        assert_eq!((crowd.len(), hub.stats().subscribers), (0, 0));
     }
 }

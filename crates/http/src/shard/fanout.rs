@@ -728,7 +728,7 @@ impl<L: Link> Shard<L> {
             return;
         };
         let is_quiet = matches!(connection.state, State::Streaming(m) if m == member)
-            && connection.room == Room::Some
+            && connection.room != Room::None
             && !connection.queued
             && connection.since_ms < self.now_ms;
         if !is_quiet || self.crowd.is_within_event(member) {
