@@ -10,6 +10,7 @@ mod idle;
 mod peers;
 mod publish;
 mod resume;
+mod scale;
 mod server;
 mod stalled;
 mod tools;
@@ -31,8 +32,11 @@ pub(crate) struct Options {
     /// A short run, to see that everything works; its figures mean little
     #[arg(long)]
     quick: bool,
-    /// Write docs/benchmarks.md as well
-    #[arg(long, conflicts_with = "rows")]
+    /// Measure from 100 to 18,000 subscribers, and draw it into docs/*.svg
+    #[arg(long)]
+    plots: bool,
+    /// Measure all, draw the plots and write docs/benchmarks.md
+    #[arg(long, conflicts_with_all = ["rows", "servers", "plots"])]
     write: bool,
     /// Only these servers, where a row has them [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -46,6 +50,18 @@ pub(crate) struct Options {
     /// The Cargo profile that the hub is built with; only `release` gives figures worth keeping
     #[arg(long, default_value = "release")]
     profile: String,
+}
+
+impl Options {
+    fn measures(&self) -> Vec<Measure> {
+        let rows = if self.rows.is_empty() && !self.plots {
+            <Row as clap::ValueEnum>::value_variants()
+        } else {
+            &self.rows
+        };
+        let plots = (self.plots || self.write).then_some(scale::measure as Measure);
+        rows.iter().map(|row| row.measure()).chain(plots).collect()
+    }
 }
 
 /// What can be measured by itself.
@@ -103,17 +119,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let tools = Tools::build(options)?;
     let mut document = Document::new(&tools, options.quick)?;
     println!("{document}");
-    let rows = if options.rows.is_empty() {
-        <Row as clap::ValueEnum>::value_variants()
-    } else {
-        &options.rows
-    };
-    for row in rows {
-        let section = row.measure()(&tools, options.quick)?;
+    for measure in options.measures() {
+        let section = measure(&tools, options.quick)?;
         println!("{section}");
         document.add(&section);
     }
     if options.write {
+        document.add_peers(&tools)?;
         document.write()?;
     }
     Ok(())

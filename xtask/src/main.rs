@@ -2,6 +2,7 @@
 
 mod bench;
 mod browser;
+mod chart;
 mod check;
 mod console;
 mod deadline;

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::server::Kind;
 use crate::{packages, process, repository};
 
 const NCHAN_MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
@@ -19,13 +20,6 @@ pub(super) fn nchan() -> Result<String> {
     }
     let file = source("nchan").join("nginx.conf");
     fs::read_to_string(&file).with_context(|| format!("could not read {}", file.display()))
-}
-
-/// The versions of nginx and Nchan, as Debian has them.
-pub(super) fn nchan_version() -> Result<String> {
-    let mut query = Command::new("dpkg-query");
-    query.args(["--show", "--showformat", "${Version}", NCHAN_PACKAGE]);
-    process::stdout(&mut query)
 }
 
 /// Answers the folder of the program, with what it needs.
@@ -59,17 +53,42 @@ pub(super) fn fastapi(target: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// What a version file pins.
-pub(super) fn pinned(peer: &str, file: &str, name: &str) -> Result<String> {
-    let text = fs::read_to_string(source(peer).join(file))?;
-    let line = text.lines().find(|line| line.contains(name));
-    let version: String = line
-        .with_context(|| format!("{file} does not name {name}"))?
-        .replace(name, "")
-        .chars()
-        .filter(|character| character.is_ascii_digit() || *character == '.')
-        .collect();
-    Ok(version)
+/// What exactly it is; `None` for what is ours.
+pub(super) fn version(kind: Kind) -> Result<Option<String>> {
+    let version = match kind {
+        Kind::Floor | Kind::Hub => return Ok(None),
+        Kind::Nchan => {
+            let mut query = Command::new("dpkg-query");
+            query.args(["--show", "--showformat", "${Package} ${Version}, "]);
+            process::stdout(query.args(["nginx", NCHAN_PACKAGE]))?
+        }
+        Kind::Axum => pinned("Cargo.lock", &["name = \"axum\"", "name = \"hyper\""])?,
+        Kind::Express => pinned("express/package.json", &["\"better-sse\":", "\"express\":"])?,
+        Kind::Fastapi => {
+            let names = ["sse-starlette==", "fastapi==", "uvicorn=="];
+            pinned("fastapi/requirements.txt", &names)?
+        }
+    };
+    Ok(Some(version.trim_end_matches(", ").to_owned()))
+}
+
+/// The versions in the lines that have these words, or in the lines after.
+fn pinned(file: &str, words: &[&str]) -> Result<String> {
+    let text = fs::read_to_string(repository::root().join("bench/peers").join(file))?;
+    let version = |word: &&str| {
+        let (_, rest) = text.split_once(word)?;
+        let is_of_version = |c: char| c.is_ascii_digit() || c == '.';
+        let version = rest
+            .split(|c| !is_of_version(c))
+            .find(|part| !part.is_empty())?;
+        let name = word.trim_start_matches("name = ");
+        let name = name.trim_matches(|c: char| !c.is_alphanumeric());
+        Some(format!("{name} {version}"))
+    };
+    let versions: Option<Vec<String>> = words.iter().map(version).collect();
+    Ok(versions
+        .with_context(|| format!("{file} does not name all of {words:?}"))?
+        .join(", "))
 }
 
 fn source(peer: &str) -> PathBuf {
@@ -88,4 +107,24 @@ fn copy(peer: &str, target: &Path) -> Result<PathBuf> {
         }
     }
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, version};
+
+    #[test]
+    fn pinned_versions_are_found() {
+        for (kind, names) in [
+            (Kind::Axum, ["axum ", "hyper "]),
+            (Kind::Express, ["better-sse ", "express "]),
+            (Kind::Fastapi, ["sse-starlette ", "uvicorn "]),
+        ] {
+            let version = version(kind).expect("pinned").expect("a peer");
+            for name in names {
+                let (_, rest) = version.split_once(name).expect(name);
+                assert!(rest.starts_with(|c: char| c.is_ascii_digit()), "{version}");
+            }
+        }
+    }
 }

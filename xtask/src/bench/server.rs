@@ -47,6 +47,14 @@ impl Kind {
         }
     }
 
+    /// For a plot.
+    pub(super) fn short_name(self) -> &'static str {
+        match self {
+            Self::Hub => "Tidings",
+            other => other.name(),
+        }
+    }
+
     /// Where subscribers go, and publishers.
     fn paths(self) -> (&'static str, &'static str) {
         match self {

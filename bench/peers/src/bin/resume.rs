@@ -49,9 +49,25 @@ const ONE: Numbering = Numbering {
     topics: 1,
     publishers: 1,
 };
-const CALM: u8 = 0;
-const BUSY: u8 = 1;
-const DONE: u8 = 2;
+/// What a hub does after so much was published, and connections that are new, are not what is
+/// compared with.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// What goes on while others follow live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    WarmUp,
+    Calm,
+    Busy,
+    Done,
+}
+
+impl Phase {
+    fn set(self, phase: &AtomicU8) {
+        phase.store(self as u8, Ordering::Relaxed);
+    }
+}
 
 fn main() -> Result<()> {
     let options = Options::parse();
@@ -63,12 +79,14 @@ fn main() -> Result<()> {
             &json!({ "topic": "bench-filler", "data": data }),
         )?;
     }
-    let phase = AtomicU8::new(CALM);
+    let phase = AtomicU8::new(Phase::WarmUp as u8);
     thread::scope(|scope| {
         let live = scope.spawn(|| follow_live(&options, &phase));
+        thread::sleep(WARM_UP);
+        Phase::Calm.set(&phase);
         thread::sleep(Duration::from_secs(options.calm));
         let report = resume(&options, &first, &phase);
-        phase.store(DONE, Ordering::Relaxed);
+        Phase::Done.set(&phase);
         let live = live
             .join()
             .map_err(|_| anyhow!("the live load panicked"))??;
@@ -84,7 +102,7 @@ fn main() -> Result<()> {
 
 fn resume(options: &Options, first: &str, phase: &AtomicU8) -> Result<Report> {
     let (server, own) = (Usage::of(options.pid)?, Usage::of(std::process::id())?);
-    phase.store(BUSY, Ordering::Relaxed);
+    Phase::Busy.set(phase);
     let start = Instant::now();
     let mut load = Load::new(ONE)?;
     load.follow(
@@ -132,14 +150,22 @@ fn follow_live(options: &Options, phase: &AtomicU8) -> Result<Live> {
     load.wait_until_ready(Instant::now(), LIMIT)?;
     let target = options.pub_url.of_topic("bench-live");
     load.publishers(&target, Manner::Events, "bench-live", options.size)?;
-    let (mut calm, mut events) = (None, 0);
+    let (mut before, mut events) = (Phase::WarmUp as u8, 0);
+    let (mut calm, mut busy) = (Histogram::default(), Histogram::default());
     loop {
         let now = phase.load(Ordering::Relaxed);
-        if now != CALM && calm.is_none() {
-            calm = Some(std::mem::take(&mut load.tally.latency));
-        }
-        if now == DONE {
-            break;
+        if now != before {
+            let times = std::mem::take(&mut load.tally.latency);
+            if before == Phase::Calm as u8 {
+                calm = times;
+            } else if before == Phase::Busy as u8 {
+                busy = times;
+            }
+            if now == Phase::Done as u8 {
+                let lost = events * options.live as u64 - load.tally.delivered;
+                return Ok(Live { calm, busy, lost });
+            }
+            before = now;
         }
         let step = Plan {
             events: RATE / 20,
@@ -148,9 +174,4 @@ fn follow_live(options: &Options, phase: &AtomicU8) -> Result<Live> {
         events += step.events;
         load.run(step, events * options.live as u64, STALL)?;
     }
-    Ok(Live {
-        calm: calm.unwrap_or_default(),
-        lost: events * options.live as u64 - load.tally.delivered,
-        busy: load.tally.latency,
-    })
 }
