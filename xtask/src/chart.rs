@@ -1,6 +1,7 @@
 //! Line charts as SVG that reads well on light and on dark pages.
 
 use std::fmt::{self, Write};
+use std::iter::successors;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 430.0;
@@ -62,14 +63,14 @@ struct Scale {
 }
 
 impl Scale {
-    /// Powers of ten, and what is named between them.
+    /// Powers of ten.
     fn log(least: f64, most: f64) -> Self {
-        let powers = (least.log10().floor() as i32)..=(most.log10().ceil() as i32);
-        let marks: Vec<f64> = powers.map(|power| 10_f64.powi(power)).collect();
-        let first = marks.first().copied().unwrap_or(1.0);
+        let first = 10_f64.powf(least.log10().floor());
+        let next = |mark: &f64| (*mark < most).then_some(mark * 10.0);
+        let marks: Vec<f64> = successors(Some(first), next).collect();
         Self {
             first,
-            last: marks.last().copied().unwrap_or(1.0).max(first * 10.0),
+            last: marks.last().copied().unwrap_or(first).max(first * 10.0),
             is_log: true,
             marks,
         }
@@ -96,14 +97,13 @@ impl Scale {
             .into_iter()
             .find(|step| *step >= rough)
             .unwrap_or(rough);
-        let count = (most / step).ceil();
+        let next = |mark: &f64| (*mark < most).then_some(mark + step);
+        let marks: Vec<f64> = successors(Some(0.0), next).collect();
         Self {
             first: 0.0,
-            last: step * count,
+            last: marks.last().copied().unwrap_or(step).max(step),
             is_log: false,
-            marks: (0..=count as u32)
-                .map(|number| step * f64::from(number))
-                .collect(),
+            marks,
         }
     }
 
@@ -296,8 +296,12 @@ mod tests {
 
     #[test]
     fn marks_are_round() {
-        assert_eq!(Scale::linear(13.2).marks, [0.0, 5.0, 10.0, 15.0]);
-        assert_eq!(Scale::log(0.02, 20.0).marks, [0.01, 0.1, 1.0, 10.0, 100.0]);
+        let shown = |scale: Scale| scale.marks.into_iter().map(number).collect::<Vec<_>>();
+        assert_eq!(shown(Scale::linear(13.2)), ["0", "5", "10", "15"]);
+        assert_eq!(
+            shown(Scale::log(0.02, 20.0)),
+            ["0.01", "0.1", "1", "10", "100"]
+        );
         assert_eq!(number(18_000.0), "18,000");
         assert_eq!(number(0.1), "0.1");
     }

@@ -1,4 +1,4 @@
-//! Servers of other languages that are measured beside the hub, from Debian, npm and PyPI. They are
+//! Servers of other languages that are measured beside the hub, from Debian, npm and `PyPI`. They are
 //! installed below the target directory when a row wants them; one that cannot be is left out.
 
 use std::fs;
