@@ -76,6 +76,7 @@ impl Scale {
         }
     }
 
+    /// Round numbers, and the last.
     fn of_counts(least: f64, most: f64) -> Self {
         let marks =
             [1.0, 2.0, 5.0].map(|digit| (0..7).map(move |power| digit * 10_f64.powi(power)));
@@ -84,7 +85,10 @@ impl Scale {
             first: least,
             last: most,
             is_log: true,
-            marks: marks.filter(|mark| (least..=most).contains(mark)).collect(),
+            marks: marks
+                .filter(|mark| (least..most).contains(mark))
+                .chain([most])
+                .collect(),
         }
     }
 

@@ -17,7 +17,7 @@ const CROWDS: [u32; 7] = [100, 300, 1000, 3000, 6000, 10_000, 18_000];
 /// So many at most come per second, whatever the number of subscribers.
 const DELIVERIES_PER_SECOND: u32 = 50_000;
 const RATE_MAX: u32 = 200;
-const SECONDS: u32 = 7;
+const SECONDS: u32 = 5;
 
 const CPU: &str = "cpu-per-delivery.svg";
 const MEMORY: &str = "memory-per-subscriber.svg";

@@ -51,6 +51,7 @@ impl Kind {
     pub(super) fn short_name(self) -> &'static str {
         match self {
             Self::Hub => "Tidings",
+            Self::Axum => "axum",
             other => other.name(),
         }
     }

@@ -46,6 +46,7 @@ impl Tools {
                 .with_context(|| format!("no {}", path.display()))?,
             None => repository::build_hub(&options.profile)?,
         };
+        check_the_check(&sources, &target.join("peers"))?;
         let json = options.json.as_ref().map(|path| {
             let file = OpenOptions::new().create(true).append(true).open(path);
             file.with_context(|| format!("could not open {}", path.display()))
@@ -164,6 +165,14 @@ fn yardstick(target: &Path) -> Result<Option<PathBuf>> {
         }
     }
     build(&ours, &target.join("yardstick")).map(Some)
+}
+
+/// What counts deliveries is tested before it is trusted.
+fn check_the_check(folder: &Path, target: &Path) -> Result<()> {
+    let mut command: Command = repository::cargo();
+    command.args(["test", "--release", "--quiet", "--lib", "--manifest-path"]);
+    command.arg(folder.join("Cargo.toml"));
+    process::stdout(command.arg("--target-dir").arg(target)).map(drop)
 }
 
 /// Answers where the programs are.
