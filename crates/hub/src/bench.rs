@@ -248,8 +248,7 @@ impl Measure {
     async fn wait_for_deliveries(&mut self, began_ns: u64) {
         let owed = self.run.owed();
         let (mut delivered, mut progress) = (0, Instant::now());
-        let is_hopeless = |run: &Run| run.has_failed() && run.has_closed();
-        while self.run.lost() > 0 && self.interrupts.get() < 2 && !is_hopeless(&self.run) {
+        while self.run.lost() > 0 && self.interrupts.get() < 2 {
             let (_, now_delivered, _) = self.run.state();
             if now_delivered > delivered {
                 (delivered, progress) = (now_delivered, Instant::now());

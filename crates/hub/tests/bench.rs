@@ -94,6 +94,7 @@ fn a_hub_that_goes_away_in_the_middle_is_told_beside_the_result() {
     assert!(told.contains("the hub went away in the middle"), "{told}");
     let result: Value = serde_json::from_str(&bench.out.all().concat()).unwrap();
     assert_eq!(number(&result, "closed"), 100);
+    assert_eq!(number(&result, "lost"), 0);
 }
 
 #[test]

@@ -67,7 +67,7 @@ async fn read(run: Rc<Run>, number: usize, mut body: Incoming) {
             reader.take(&run, number, bytes);
         }
     }
-    run.count(|tally| tally.closed += 1);
+    run.cut(number);
 }
 
 /// Spawns on this thread.

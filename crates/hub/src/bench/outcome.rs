@@ -25,6 +25,8 @@ pub(crate) struct Outcome {
     pub(crate) began_ns: u64,
     pub(crate) owed: u64,
     pub(crate) lost: u64,
+    /// By subscribers whose streams were cut.
+    pub(crate) missed: u64,
     /// How busy this process was.
     pub(crate) busy_percent: u64,
 }
@@ -39,6 +41,7 @@ impl Outcome {
             began_ns,
             owed: run.owed(),
             lost: run.lost(),
+            missed: run.missed(),
             busy_percent: 0,
         }
     }
@@ -58,6 +61,7 @@ impl Outcome {
             (out_of_order, "out of order"),
             (gaps, "gaps announced"),
             (closed as u64, "streams cut"),
+            (self.missed, "missed by them"),
         ];
         let faults: Vec<String> = faults
             .iter()
@@ -94,7 +98,7 @@ impl Outcome {
             "deliver_ms": self.deliver_ns() / 1_000_000,
             "delivered_per_s": per_second(tally.delivered, self.deliver_ns()),
             "lost": self.lost, "doubled": tally.doubled, "out_of_order": tally.out_of_order,
-            "gaps": tally.gaps, "closed": tally.closed,
+            "gaps": tally.gaps, "closed": tally.closed, "missed_by_closed": self.missed,
             "publish_us": latencies(&tally.receipts),
             "delivery_us": latencies(&tally.deliveries),
             "load_busy_percent": self.busy_percent,
@@ -227,6 +231,7 @@ mod tests {
             began_ns: 1_000_000_000,
             owed: 20,
             lost: 0,
+            missed: 0,
             busy_percent: 0,
         }
     }

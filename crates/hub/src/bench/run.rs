@@ -105,10 +105,6 @@ impl Run {
         self.trouble.borrow_mut().get_or_insert(failure);
     }
 
-    pub(crate) fn has_failed(&self) -> bool {
-        self.trouble.borrow().is_some()
-    }
-
     pub(crate) fn take_failure(&self) -> Option<Failure> {
         self.trouble.take()
     }
@@ -139,8 +135,34 @@ impl Run {
         self.over_lanes(|_, _, owed| owed)
     }
 
+    /// By subscribers whose streams are whole.
     pub(crate) fn lost(&self) -> u64 {
-        self.over_lanes(Seen::lost)
+        self.over_lanes(|seen, lane, owed| {
+            if seen.is_cut {
+                0
+            } else {
+                seen.lost(lane, owed)
+            }
+        })
+    }
+
+    /// By subscribers whose streams were cut.
+    pub(crate) fn missed(&self) -> u64 {
+        self.over_lanes(|seen, lane, owed| {
+            if seen.is_cut {
+                seen.lost(lane, owed)
+            } else {
+                0
+            }
+        })
+    }
+
+    /// A subscriber's stream has ended, though nobody here wanted it.
+    pub(crate) fn cut(&self, subscriber: usize) {
+        self.count(|tally| tally.closed += 1);
+        if let Some(seen) = self.seen.borrow_mut().get_mut(subscriber) {
+            seen.is_cut = true;
+        }
     }
 
     /// The sum over all lanes of all subscribers.

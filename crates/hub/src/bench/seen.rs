@@ -10,6 +10,8 @@ const HOLES_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     lanes: Vec<Lane>,
+    /// Its stream has ended: what it misses from there on is not lost, since it could resume.
+    pub(crate) is_cut: bool,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -38,6 +40,7 @@ impl Seen {
     pub(crate) fn new(lanes: usize) -> Self {
         Self {
             lanes: vec![Lane::default(); lanes],
+            is_cut: false,
         }
     }
 

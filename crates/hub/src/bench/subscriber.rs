@@ -54,7 +54,7 @@ pub(crate) async fn follow(
     };
     match subscriber.follow(&entrance, &request).await {
         // It had a stream, which has ended.
-        _ if subscriber.head.is_none() => run.count(|tally| tally.closed += 1),
+        _ if subscriber.head.is_none() => run.cut(number),
         Ok(()) => run.fail(cannot(number, &"the hub closed the connection")),
         Err(error) => run.fail(cannot(number, &error)),
     }
