@@ -1,5 +1,11 @@
 //! Measuring through the binary, as a person at a shell does.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 mod process;
 
 use std::process::Command;
