@@ -1,22 +1,26 @@
 //! The hub: what publishers and subscribers share.
 
-use std::fmt;
+use std::{fmt, sync::Arc as StdArc};
 
 use slab::Slab;
 use tidings_log::{ReadError, Reader, Writer};
 
 use crate::{
+    bell::Bell,
     committer::Committer,
+    control::Gap,
+    crowd::Crowd,
     idempotency::{Mark, Table},
     limits::Limits,
-    publish::{Publish, PublishError, Refused, Run, Ticket},
+    publish::{Answer, Answers, Publish, PublishError, Refused, Run, Ticket},
     queue::Queue,
     selection::{Selection, Selector},
     signal::{EndReason, Signal},
+    span::Framing,
     start::{Resolver, Start},
     stats::{Counters, Stats, add},
     subscription::{SubscribeError, Subscription},
-    sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock},
+    sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Weak, lock},
     window::Window,
 };
 
@@ -40,8 +44,23 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
     idempotency_keys: AtomicU64,
-    subscribers: Mutex<Slab<Arc<Signal>>>,
+    subscribers: Mutex<Subscribers>,
     closed: AtomicBool,
+}
+
+/// Whom a drain has to tell.
+#[derive(Default)]
+struct Subscribers {
+    alone: Slab<Arc<Signal>>,
+    crowds: Vec<Weak<Bell>>,
+}
+
+/// A subscriber's place in the log, found by [`Hub::locate`].
+#[derive(Debug)]
+pub struct Located {
+    pub(crate) selection: Selection,
+    pub(crate) cursor: u64,
+    pub(crate) gap: Option<Gap>,
 }
 
 impl fmt::Debug for Shared {
@@ -55,12 +74,48 @@ impl fmt::Debug for Shared {
 impl Shared {
     pub(crate) fn unregister(&self, place: usize) {
         let mut subscribers = lock(&self.subscribers);
-        subscribers.try_remove(place);
-        if subscribers.is_empty() {
-            subscribers.shrink_to_fit();
+        subscribers.alone.try_remove(place);
+        if subscribers.alone.is_empty() {
+            subscribers.alone.shrink_to_fit();
         }
         drop(subscribers);
         self.counters.subscribers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts a subscriber of a crowd, under the lock that [`Hub::close_to_subscribers`] takes.
+    pub(crate) fn register_in(&self, crowd: &Bell) -> Result<(), SubscribeError> {
+        let _subscribers = lock(&self.subscribers);
+        self.refuse_if_closed()?;
+        crowd.joined();
+        self.count_subscriber();
+        Ok(())
+    }
+
+    pub(crate) fn unregister_from_crowd(&self, ended: Option<EndReason>) {
+        self.counters.subscribers.fetch_sub(1, Ordering::Relaxed);
+        self.count_end(ended);
+    }
+
+    pub(crate) fn count_end(&self, ended: Option<EndReason>) {
+        let counter = match ended {
+            Some(EndReason::Drain) => &self.counters.ended_drain,
+            Some(EndReason::Evicted) => &self.counters.ended_evicted,
+            Some(EndReason::TooSlow) => &self.counters.ended_too_slow,
+            None => return,
+        };
+        add(counter, 1);
+    }
+
+    fn refuse_if_closed(&self) -> Result<(), SubscribeError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(SubscribeError::Closed);
+        }
+        Ok(())
+    }
+
+    fn count_subscriber(&self) {
+        add(&self.counters.subscribers, 1);
+        add(&self.counters.subscriptions, 1);
     }
 
     pub(crate) fn counters_set(&self, idempotency_keys: usize) {
@@ -90,7 +145,7 @@ impl Hub {
             limits,
             counters: Counters::default(),
             idempotency_keys: AtomicU64::new(table.len() as u64),
-            subscribers: Mutex::new(Slab::new()),
+            subscribers: Mutex::default(),
             closed: AtomicBool::new(false),
         });
         Ok((Self(shared.clone()), Committer::new(shared, writer, table)))
@@ -122,10 +177,33 @@ impl Hub {
     ///
     /// As [`Hub::publish`].
     pub fn offer(&self, publish: Publish) -> Result<Ticket, Box<Refused>> {
+        self.push(publish, Ticket::new)
+    }
+
+    /// As [`Hub::publish`], but the answer is told to `to`, with the token to know it by.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hub::publish`]; `to` hears nothing then.
+    pub fn publish_to(
+        &self,
+        publish: Publish,
+        to: StdArc<dyn Answers>,
+        token: u64,
+    ) -> Result<(), PublishError> {
+        self.push(publish, || ((), Answer::told(to, token)))
+            .map_err(|refused| refused.error)
+    }
+
+    fn push<T>(
+        &self,
+        publish: Publish,
+        answer: impl FnOnce() -> (T, Answer),
+    ) -> Result<T, Box<Refused>> {
         if let Err(error) = publish.check(&self.0.limits, &self.0.epoch) {
             return Err(Box::new(Refused { error, publish }));
         }
-        self.0.queue.push(publish).inspect_err(|refused| {
+        self.0.queue.push(publish, answer).inspect_err(|refused| {
             if matches!(refused.error, PublishError::Busy) {
                 add(&self.0.counters.refused_busy, 1);
             }
@@ -145,6 +223,25 @@ impl Hub {
         start: &Start,
         now_ms: u64,
     ) -> Result<Subscription, SubscribeError> {
+        let located = self.locate(selectors, start, now_ms)?;
+        let signal = Arc::new(Signal::default());
+        let registered = self.register(&signal)?;
+        Subscription::new(self.0.clone(), signal, located, registered)
+    }
+
+    /// Finds the place that `start` names, for [`Crowd::join`].
+    ///
+    /// It reads the disk where [`Start::may_read`] says so. `now_ms` is Unix time in milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// Nothing or too much to follow, or the log could not be read.
+    pub fn locate(
+        &self,
+        selectors: &[Selector],
+        start: &Start,
+        now_ms: u64,
+    ) -> Result<Located, SubscribeError> {
         let max = self.0.limits.selectors_max;
         match selectors.len() {
             0 => return Err(SubscribeError::NoSelector),
@@ -157,29 +254,42 @@ impl Hub {
             epoch: &self.0.epoch,
             now_ms,
         };
-        let place = resolver
+        let (cursor, gap) = resolver
             .resolve(start, &selection)
             .map_err(SubscribeError::Log)?;
-        let signal = Arc::new(Signal::default());
-        let registered = self.register(&signal)?;
-        Subscription::new(self.0.clone(), selection, signal, place, registered)
+        Ok(Located {
+            selection,
+            cursor,
+            gap,
+        })
+    }
+
+    /// An empty crowd, for a thread that serves many subscribers.
+    ///
+    /// `wake` is called when some of them may have news, once until [`Crowd::take_news`] was called
+    /// after it; it must not block. `framing` puts the transport's framing around what is sent.
+    pub fn crowd(&self, framing: Framing, wake: impl Fn() + Send + Sync + 'static) -> Crowd {
+        let bell = Arc::new(Bell::new(wake));
+        let mut subscribers = lock(&self.0.subscribers);
+        subscribers.crowds.retain(|crowd| crowd.strong_count() > 0);
+        subscribers.crowds.push(Arc::downgrade(&bell));
+        drop(subscribers);
+        Crowd::new(self.0.clone(), framing, bell)
     }
 
     /// Registers under the lock that [`Hub::close_to_subscribers`] takes, so that none slips past it.
     fn register(&self, signal: &Arc<Signal>) -> Result<usize, SubscribeError> {
         let mut subscribers = lock(&self.0.subscribers);
-        if self.0.closed.load(Ordering::Acquire) {
-            return Err(SubscribeError::Closed);
-        }
-        let place = subscribers.insert(signal.clone());
-        add(&self.0.counters.subscribers, 1);
-        add(&self.0.counters.subscriptions, 1);
-        Ok(place)
+        self.0.refuse_if_closed()?;
+        self.0.count_subscriber();
+        Ok(subscribers.alone.insert(signal.clone()))
     }
 
     /// Subscriptions that are open.
     pub fn subscribers(&self) -> usize {
-        lock(&self.0.subscribers).len()
+        let subscribers = lock(&self.0.subscribers);
+        let crowds = subscribers.crowds.iter().filter_map(Weak::upgrade);
+        subscribers.alone.len() + crowds.map(|bell| bell.open()).sum::<usize>()
     }
 
     /// Refuses new subscribers from now on. Those that are there stay until [`Hub::end`].
@@ -192,16 +302,19 @@ impl Hub {
     ///
     /// Called again and again with a part of [`Hub::subscribers`] it spreads a drain over time.
     pub fn end(&self, count: usize, reason: EndReason) -> usize {
-        let chosen: Vec<Arc<Signal>> = lock(&self.0.subscribers)
-            .iter()
-            .filter(|(_, signal)| signal.ended().is_none())
-            .take(count)
-            .map(|(_, signal)| signal.clone())
-            .collect();
+        let (chosen, crowds): (Vec<Arc<Signal>>, Vec<Arc<Bell>>) = {
+            let subscribers = lock(&self.0.subscribers);
+            let alone = subscribers.alone.iter().map(|(_, signal)| signal);
+            let open = alone.filter(|signal| signal.ended().is_none());
+            let crowds = subscribers.crowds.iter().filter_map(Weak::upgrade);
+            (open.take(count).cloned().collect(), crowds.collect())
+        };
         for signal in &chosen {
             signal.end(reason);
         }
-        chosen.len()
+        crowds.iter().fold(chosen.len(), |ended, crowd| {
+            ended + crowd.end(count - ended, reason)
+        })
     }
 
     /// Refuses publishes from now on. The committer answers what was accepted, and is done.

@@ -34,8 +34,10 @@
 //! - What cannot be delivered is announced by a [`Gap`].
 //! - A subscriber that does not read holds a cursor and a bell, and slows nobody.
 
+mod bell;
 mod committer;
 mod control;
+mod crowd;
 mod hub;
 mod id;
 mod idempotency;
@@ -44,8 +46,10 @@ mod pattern;
 mod pattern_index;
 mod publish;
 mod queue;
+mod reading;
 mod selection;
 mod signal;
+mod span;
 mod start;
 mod stats;
 mod subscription;
@@ -54,15 +58,19 @@ mod window;
 
 pub use committer::{Committer, Progress, Report};
 pub use control::{Gap, GapReason, end_frame, heartbeat_frame, opening_frame};
-pub use hub::Hub;
+pub use crowd::{Crowd, CrowdStep};
+pub use hub::{Hub, Located};
 pub use id::{Position, is_epoch};
 pub use limits::Limits;
 pub use pattern::{
     COMPLEX_PATTERN_BYTES_MAX, COMPLEX_PATTERN_WILD_MAX, PATTERN_BYTES_MAX, Pattern, PatternError,
 };
-pub use publish::{Idempotency, NewEvent, Publish, PublishError, Receipt, Refused, Run, Ticket};
+pub use publish::{
+    Answers, Idempotency, NewEvent, Publish, PublishError, Receipt, Refused, Run, Ticket,
+};
 pub use selection::Selector;
 pub use signal::EndReason;
+pub use span::{Framing, PIECE_BYTES_MAX, Span};
 pub use start::Start;
 pub use stats::Stats;
 pub use subscription::{LogPage, LogRead, Step, SubscribeError, Subscription};

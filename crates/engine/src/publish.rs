@@ -439,21 +439,46 @@ struct Slot {
 
 #[derive(Debug)]
 enum State {
-    Waiting(Option<Waker>),
+    Waiting {
+        waker: Option<Waker>,
+        /// A thread is blocked on it. Waking where there is none costs a system call all the same.
+        blocked: bool,
+    },
     Answered(Result<Receipt, PublishError>),
 }
 
-/// The committer's end of a [`Ticket`]. Dropped without an answer, it says that the hub closed.
-#[derive(Debug)]
-pub(crate) struct Answer(Arc<Slot>);
+/// Hears what publishes come to, of whoever serves many publishers on one thread.
+pub trait Answers: Send + Sync {
+    /// The publish that `token` was given with has come to this. Called on the committer's thread,
+    /// which waits meanwhile: note it, and return.
+    fn answer(&self, token: u64, answer: Result<Receipt, PublishError>);
+}
+
+/// The committer's end of a publish. Dropped without an answer, it says that the hub closed.
+pub(crate) struct Answer(Option<Recipient>);
+
+enum Recipient {
+    Ticket(Arc<Slot>),
+    Told(StdArc<dyn Answers>, u64),
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").finish_non_exhaustive()
+    }
+}
 
 impl Ticket {
     pub(crate) fn new() -> (Self, Answer) {
         let slot = Arc::new(Slot {
-            state: Mutex::new(State::Waiting(None)),
+            state: Mutex::new(State::Waiting {
+                waker: None,
+                blocked: false,
+            }),
             answered: Condvar::new(),
         });
-        (Self(slot.clone()), Answer(slot))
+        let answer = Answer(Some(Recipient::Ticket(slot.clone())));
+        (Self(slot), answer)
     }
 
     /// Blocks this thread until the answer is there.
@@ -464,9 +489,10 @@ impl Ticket {
     pub fn wait(self) -> Result<Receipt, PublishError> {
         let mut state = lock(&self.0.state);
         loop {
-            match &*state {
+            match &mut *state {
                 State::Answered(answer) => return answer.clone(),
-                State::Waiting(_) => {
+                State::Waiting { blocked, .. } => {
+                    *blocked = true;
                     state = self
                         .0
                         .answered
@@ -484,7 +510,7 @@ impl Future for Ticket {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *lock(&self.0.state) {
             State::Answered(answer) => Poll::Ready(answer.clone()),
-            State::Waiting(waker) => {
+            State::Waiting { waker, .. } => {
                 *waker = Some(cx.waker().clone());
                 Poll::Pending
             }
@@ -493,17 +519,34 @@ impl Future for Ticket {
 }
 
 impl Answer {
-    pub(crate) fn give(self, answer: Result<Receipt, PublishError>) {
+    /// An answer that is told, with the token to know it by.
+    pub(crate) fn told(to: StdArc<dyn Answers>, token: u64) -> Self {
+        Self(Some(Recipient::Told(to, token)))
+    }
+
+    pub(crate) fn give(mut self, answer: Result<Receipt, PublishError>) {
         self.set(answer);
     }
 
+    fn set(&mut self, answer: Result<Receipt, PublishError>) {
+        match self.0.take() {
+            Some(Recipient::Ticket(slot)) => slot.set(answer),
+            Some(Recipient::Told(to, token)) => to.answer(token, answer),
+            None => {}
+        }
+    }
+}
+
+impl Slot {
     fn set(&self, answer: Result<Receipt, PublishError>) {
-        let mut state = lock(&self.0.state);
-        if let State::Waiting(waker) = &mut *state {
-            let waker = waker.take();
+        let mut state = lock(&self.state);
+        if let State::Waiting { waker, blocked } = &mut *state {
+            let (waker, blocked) = (waker.take(), *blocked);
             *state = State::Answered(answer);
             drop(state);
-            self.0.answered.notify_all();
+            if blocked {
+                self.answered.notify_all();
+            }
             if let Some(waker) = waker {
                 waker.wake();
             }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     limits::Limits,
-    publish::{Answer, Publish, PublishError, Refused, Ticket},
+    publish::{Answer, Publish, PublishError, Refused},
     sync::{Arc, Condvar, Mutex, lock},
 };
 
@@ -29,6 +29,8 @@ struct State {
     jobs: VecDeque<Job>,
     bytes: usize,
     closed: bool,
+    /// The committer waits. Waking it costs a system call, also where it does not.
+    asleep: bool,
 }
 
 /// The committer's end of the queue. Without it nothing would ever be answered, so dropping it
@@ -55,7 +57,13 @@ impl Queue {
         })
     }
 
-    pub(crate) fn push(&self, publish: Publish) -> Result<Ticket, Box<Refused>> {
+    /// Puts a group into the queue with the answer that `answer` makes, which is not made for one
+    /// that is refused.
+    pub(crate) fn push<T>(
+        &self,
+        publish: Publish,
+        answer: impl FnOnce() -> (T, Answer),
+    ) -> Result<T, Box<Refused>> {
         let cost = publish.cost();
         let mut state = lock(&self.state);
         if state.closed {
@@ -72,15 +80,18 @@ impl Queue {
                 publish,
             }));
         }
-        let (ticket, answer) = Ticket::new();
+        let (ticket, answer) = answer();
         state.bytes += cost;
         state.jobs.push_back(Job {
             publish,
             answer,
             cost,
         });
+        let asleep = std::mem::take(&mut state.asleep);
         drop(state);
-        self.arrived.notify_one();
+        if asleep {
+            self.arrived.notify_one();
+        }
         Ok(ticket)
     }
 
@@ -119,8 +130,9 @@ impl Outlet {
 
     /// Blocks until something is there, the queue is closed, or `patience` is over.
     pub(crate) fn wait(&self, patience: Duration) {
-        let state = lock(&self.0.state);
+        let mut state = lock(&self.0.state);
         if state.jobs.is_empty() && !state.closed {
+            state.asleep = true;
             let _ = self.0.arrived.wait_timeout(state, patience);
         }
     }

@@ -52,6 +52,11 @@ impl Selection {
         selection
     }
 
+    /// How many topics and patterns there are.
+    pub(crate) fn len(&self) -> usize {
+        self.topics.len() + self.patterns.len()
+    }
+
     pub(crate) fn topics(&self) -> &[Topic] {
         &self.topics
     }

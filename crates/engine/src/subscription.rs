@@ -10,13 +10,15 @@ use tidings_log::{Page, ReadError, ReadLimits, Reader};
 
 use crate::{
     control::{Gap, GapReason},
-    hub::Shared,
+    hub::{Located, Shared},
     id::Position,
+    reading::Budget,
     selection::Selection,
     signal::{EndReason, Signal},
+    span::{Place, Source},
     stats::add,
-    sync::{Arc, Ordering},
-    window::{Budget, Found, Membership},
+    sync::Arc,
+    window::{Found, Membership},
 };
 
 /// A subscriber's cursor. Drop it, and nothing of it stays behind.
@@ -53,14 +55,17 @@ pub enum Step {
 pub struct LogRead {
     log: Reader,
     selection: Arc<Selection>,
-    cursor: u64,
+    asked: Asked,
     limits: ReadLimits,
 }
+
+/// For whom a read is, and from where on.
+pub(crate) type Asked = (Source, Place);
 
 impl fmt::Debug for LogRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogRead")
-            .field("cursor", &self.cursor)
+            .field("from", &self.asked.1.sequence)
             .finish_non_exhaustive()
     }
 }
@@ -68,8 +73,8 @@ impl fmt::Debug for LogRead {
 /// What a [`LogRead`] returned.
 #[derive(Debug)]
 pub struct LogPage {
-    cursor: u64,
-    found: Result<Page, ReadError>,
+    pub(crate) asked: Asked,
+    pub(crate) found: Result<Page, ReadError>,
 }
 
 /// Why a subscriber could not be given its place.
@@ -128,11 +133,15 @@ impl std::error::Error for SubscribeError {
 impl Subscription {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        selection: Selection,
         signal: Arc<Signal>,
-        (cursor, gap): (u64, Option<Gap>),
+        located: Located,
         registered: usize,
     ) -> Result<Self, SubscribeError> {
+        let Located {
+            selection,
+            cursor,
+            gap,
+        } = located;
         let mut subscription = Self {
             shared,
             selection: Arc::new(selection),
@@ -220,7 +229,7 @@ impl Subscription {
     ///
     /// The log could not be read. The cursor has not moved; ask again later or end the stream.
     pub fn accept(&mut self, page: LogPage, now_ms: u64) -> Result<Option<Step>, ReadError> {
-        if page.cursor != self.cursor {
+        if page.asked.1 != Place::at(self.cursor) {
             return Ok(None);
         }
         let page = match page.found {
@@ -271,18 +280,9 @@ impl Subscription {
     }
 
     fn log_read(&self) -> LogRead {
-        let limits = &self.shared.limits;
-        add(&self.shared.counters.log_reads, 1);
-        LogRead {
-            log: self.shared.log.clone(),
-            selection: self.selection.clone(),
-            cursor: self.cursor,
-            limits: ReadLimits {
-                bytes_max: limits.step_bytes_max,
-                records_max: limits.step_events_max,
-                ..ReadLimits::default()
-            },
-        }
+        // It has one cursor, and no number.
+        let asked = (Source::Member(0), Place::at(self.cursor));
+        LogRead::new(&self.shared, self.selection.clone(), asked)
     }
 
     fn skip_to(&mut self, cursor: u64, reason: GapReason) -> Step {
@@ -303,25 +303,31 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         self.shared.window.leave(&mut self.membership);
         self.shared.unregister(self.registered);
-        let counters = &self.shared.counters;
-        let ended = match self.signal.ended() {
-            Some(EndReason::Drain) => &counters.ended_drain,
-            Some(EndReason::Evicted) => &counters.ended_evicted,
-            Some(EndReason::TooSlow) => &counters.ended_too_slow,
-            None => return,
-        };
-        ended.fetch_add(1, Ordering::Relaxed);
+        self.shared.count_end(self.signal.ended());
     }
 }
 
 impl LogRead {
+    pub(crate) fn new(shared: &Shared, selection: Arc<Selection>, asked: Asked) -> Self {
+        add(&shared.counters.log_reads, 1);
+        Self {
+            log: shared.log.clone(),
+            selection,
+            asked,
+            limits: ReadLimits {
+                bytes_max: shared.limits.step_bytes_max,
+                records_max: shared.limits.step_events_max,
+                ..ReadLimits::default()
+            },
+        }
+    }
+
     /// Reads. It blocks on the disk, for at most a bounded number of bytes.
     pub fn run(self) -> LogPage {
-        let found = self
-            .selection
-            .with(|s| self.log.read(s, self.cursor, self.limits));
+        let from = self.asked.1.sequence;
+        let found = self.selection.with(|s| self.log.read(s, from, self.limits));
         LogPage {
-            cursor: self.cursor,
+            asked: self.asked,
             found,
         }
     }

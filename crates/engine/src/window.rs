@@ -3,7 +3,7 @@
 //! # The data model
 //!
 //! A [`Channel`] is what is followed: a topic, or a pattern that somebody subscribed to. It holds
-//! its events as `(sequence, frame)` in order, and the bells of its subscribers. Frames are slices
+//! its events as `(sequence, frame)` in order, and whom to tell of more. Frames are slices
 //! of the buffer that the commit wrote, so an event is in memory once, however many channels and
 //! subscribers it reaches.
 //!
@@ -32,11 +32,13 @@ use smallvec::SmallVec;
 use tidings_wire::Topic;
 
 use crate::{
+    bell::Bell,
     pattern::Pattern,
     pattern_index::PatternIndex,
-    selection::Selection,
+    reading::{Budget, Reading},
+    selection::{Selection, Selector},
     signal::Signal,
-    sync::{Arc, AtomicU64, Mutex, Ordering, lock},
+    sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, lock},
 };
 
 #[derive(Debug)]
@@ -81,7 +83,10 @@ struct Inner {
     /// `entries` has all from this sequence on.
     floor: u64,
     entries: VecDeque<Entry>,
-    bells: Slab<Arc<Signal>>,
+    /// Subscribers that follow it alone.
+    signals: Slab<Arc<Signal>>,
+    /// Crowds that have subscribers of it, each with its own number for this channel.
+    crowds: SmallVec<[(Arc<Bell>, u32); 1]>,
     /// Whether the commit that is being written has reached this channel already.
     touched: bool,
 }
@@ -106,14 +111,6 @@ pub(crate) struct Arrival<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
     channels: SmallVec<[(Arc<Channel>, usize); 1]>,
-}
-
-/// How much a reader takes at once.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Budget {
-    pub(crate) bytes: usize,
-    pub(crate) events: usize,
-    pub(crate) now_ms: u64,
 }
 
 /// What a cursor finds.
@@ -157,13 +154,18 @@ impl Window {
             self.next.store(next, Ordering::Release);
         }
         // Waking runs code of others, which may come back in here: it holds no lock.
-        let mut wakers: Vec<Waker> = Vec::new();
+        let (mut wakers, mut bells): (Vec<Waker>, Vec<Arc<Bell>>) = Default::default();
         for channel in touched {
             let mut inner = lock(&channel.inner);
             inner.touched = false;
-            wakers.extend(inner.bells.iter().filter_map(|(_, bell)| bell.ring()));
+            wakers.extend(inner.signals.iter().filter_map(|(_, signal)| signal.ring()));
+            let asleep = inner.crowds.iter().filter(|(bell, at)| bell.touch(*at));
+            bells.extend(asleep.map(|(bell, _)| bell.clone()));
             drop(inner);
             wakers.drain(..).for_each(Waker::wake);
+        }
+        for bell in bells {
+            bell.wake();
         }
     }
 
@@ -175,22 +177,35 @@ impl Window {
         signal: &Arc<Signal>,
         complex_max: usize,
     ) -> Option<Membership> {
+        let mut membership = Membership::default();
+        self.join_each(selection, complex_max, |channel| {
+            membership.add(channel, signal);
+        })
+        .then_some(membership)
+    }
+
+    /// Gives `add` each channel that `selection` names, so that it can have itself told of what
+    /// comes there from now on. False: too many complex patterns, as for [`Window::join`].
+    pub(crate) fn join_each(
+        &self,
+        selection: &Selection,
+        complex_max: usize,
+        mut add: impl FnMut(&Arc<Channel>),
+    ) -> bool {
         let mut state = lock(&self.state);
         if state.patterns.complex_with(selection.patterns()) > complex_max {
-            return None;
+            return false;
         }
         let next = self.next();
-        let mut membership = Membership::default();
         for topic in selection.topics() {
-            membership.add(state.topic(topic), signal);
+            add(state.topic(topic));
         }
         for pattern in selection.patterns() {
-            let channel = state.patterns.get_or_insert_with(pattern, || {
+            add(state.patterns.get_or_insert_with(pattern, || {
                 Channel::new(Name::Pattern(pattern.clone()), next)
-            });
-            membership.add(channel, signal);
+            }));
         }
-        Some(membership)
+        true
     }
 
     pub(crate) fn leave(&self, membership: &mut Membership) {
@@ -200,23 +215,24 @@ impl Window {
         let mut state = lock(&self.state);
         for (channel, place) in membership.channels.drain(..) {
             let mut inner = lock(&channel.inner);
-            inner.bells.try_remove(place);
-            let unused = inner.bells.is_empty();
-            if unused {
-                inner.bells.shrink_to_fit();
+            inner.signals.try_remove(place);
+            if inner.signals.is_empty() {
+                inner.signals.shrink_to_fit();
             }
-            let empty = inner.entries.is_empty();
-            drop(inner);
-            match &channel.name {
-                Name::Topic(topic) if unused && empty => drop(state.topics.remove(topic)),
-                Name::Pattern(pattern) if unused => state.patterns.remove(pattern),
-                _ => {}
-            }
+            state.forget_if_unused(&channel, inner);
         }
     }
 
+    /// The crowd of `bell` has no subscriber of `channel` any more.
+    pub(crate) fn leave_crowd(&self, channel: &Arc<Channel>, bell: &Arc<Bell>) {
+        let mut state = lock(&self.state);
+        let mut inner = lock(&channel.inner);
+        inner.crowds.retain(|(other, _)| !Arc::ptr_eq(other, bell));
+        state.forget_if_unused(channel, inner);
+    }
+
     /// The events from `cursor` on that the membership's channels hold, merged and in order.
-    pub(crate) fn read(&self, membership: &Membership, cursor: u64, budget: Budget) -> Found {
+    pub(crate) fn read(&self, membership: &Membership, cursor: u64, mut budget: Budget) -> Found {
         let next = self.next();
         if cursor >= next {
             return Found::Frames {
@@ -224,17 +240,24 @@ impl Window {
                 next: cursor,
             };
         }
-        let reader = Reading {
+        let mut frames = Vec::new();
+        let reading = Reading {
             cursor,
             until: next,
+            resumed: false,
             budget,
         };
-        let found = match membership.channels.as_slice() {
-            [(channel, _)] => reader.one(channel),
-            channels => reader.several(channels),
-        };
-        match found {
-            Some((frames, next)) => Found::Frames { frames, next },
+        let channels: SmallVec<[&Channel; 1]> =
+            membership.channels.iter().map(|(c, _)| &**c).collect();
+        let read = reading.read(&channels, |entry| {
+            let room = budget.allows(entry.frame.len(), frames.is_empty());
+            if room {
+                frames.push(entry.frame.clone());
+            }
+            room
+        });
+        match read {
+            Some(next) => Found::Frames { frames, next },
             None => Found::Behind,
         }
     }
@@ -301,11 +324,23 @@ impl State {
                 let keep = 2 * inner.entries.len();
                 inner.entries.shrink_to(keep);
             }
-            let unused = inner.entries.is_empty() && inner.bells.is_empty();
-            drop(inner);
-            if let (true, Name::Topic(topic)) = (unused, &channel.name) {
-                self.topics.remove(topic);
+            // Not a pattern's: this may be an earlier channel of it, and the index has its own.
+            if let Name::Topic(_) = channel.name {
+                self.forget_if_unused(&channel, inner);
             }
+        }
+    }
+
+    /// A topic is forgotten with its last event and its last subscriber, a pattern with the latter.
+    fn forget_if_unused(&mut self, channel: &Channel, inner: MutexGuard<'_, Inner>) {
+        let followed = !inner.signals.is_empty() || !inner.crowds.is_empty();
+        let empty = inner.entries.is_empty();
+        drop(inner);
+        match &channel.name {
+            _ if followed => {}
+            Name::Topic(topic) if empty => drop(self.topics.remove(topic)),
+            Name::Topic(_) => {}
+            Name::Pattern(pattern) => self.patterns.remove(pattern),
         }
     }
 }
@@ -321,6 +356,39 @@ impl Channel {
             inner: Mutex::new(inner),
         })
     }
+
+    /// What follows just this channel.
+    pub(crate) fn selection(&self) -> Selection {
+        Selection::new(&[match &self.name {
+            Name::Topic(topic) => Selector::Topic(topic.clone()),
+            Name::Pattern(pattern) => Selector::Pattern(pattern.clone()),
+        }])
+    }
+
+    /// Has the crowd of `bell` told of this channel by the number `at`.
+    pub(crate) fn admit_crowd(&self, bell: &Arc<Bell>, at: u32) {
+        lock(&self.inner).crowds.push((bell.clone(), at));
+    }
+
+    /// Shows `give` the events from `cursor` on, while it wants more. Returns the sequence that it
+    /// did not want, or `until` if there is none. `None`: the channel does not reach back so far.
+    pub(crate) fn scan(
+        &self,
+        cursor: u64,
+        until: u64,
+        mut give: impl FnMut(&Entry) -> bool,
+    ) -> Option<u64> {
+        let inner = lock(&self.inner);
+        if cursor < inner.floor {
+            return None;
+        }
+        let start = inner
+            .entries
+            .partition_point(|entry| entry.sequence < cursor);
+        let mut entries = inner.entries.range(start..);
+        let stopped = entries.find(|entry| entry.sequence >= until || !give(entry));
+        Some(stopped.map_or(until, |entry| entry.sequence.min(until)))
+    }
 }
 
 impl Inner {
@@ -331,88 +399,8 @@ impl Inner {
 
 impl Membership {
     fn add(&mut self, channel: &Arc<Channel>, signal: &Arc<Signal>) {
-        let place = lock(&channel.inner).bells.insert(signal.clone());
+        let place = lock(&channel.inner).signals.insert(signal.clone());
         self.channels.push((channel.clone(), place));
-    }
-}
-
-/// One pass of a reader over its channels.
-struct Reading {
-    cursor: u64,
-    until: u64,
-    budget: Budget,
-}
-
-impl Reading {
-    fn one(&self, channel: &Channel) -> Option<(Vec<Bytes>, u64)> {
-        let mut frames = Vec::new();
-        let until = self.scan(channel, |entry| frames.push(entry.frame.clone()))?;
-        Some((frames, until))
-    }
-
-    /// Each channel gives what it has within the budget; what lies beyond the first channel that
-    /// ran out of budget waits for the next pass.
-    fn several(&self, channels: &[(Arc<Channel>, usize)]) -> Option<(Vec<Bytes>, u64)> {
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut until = self.until;
-        for (channel, _) in channels {
-            let reading = Self { until, ..*self };
-            until = reading.scan(channel, |entry| entries.push(entry.clone()))?;
-        }
-        entries.sort_by_key(|entry| entry.sequence);
-        entries.dedup_by_key(|entry| entry.sequence);
-        let merged = entries
-            .into_iter()
-            .take_while(|entry| entry.sequence < until);
-        let mut frames = Vec::new();
-        let mut left = self.budget;
-        for entry in merged {
-            if !left.allows(&entry, frames.is_empty()) {
-                return Some((frames, entry.sequence));
-            }
-            frames.push(entry.frame);
-        }
-        Some((frames, until))
-    }
-
-    /// Gives the channel's entries from the cursor on, within the budget; returns where it stopped.
-    /// `None`: the channel does not reach back to the cursor.
-    fn scan(&self, channel: &Channel, mut give: impl FnMut(&Entry)) -> Option<u64> {
-        let inner = lock(&channel.inner);
-        if self.cursor < inner.floor {
-            return None;
-        }
-        let start = inner
-            .entries
-            .partition_point(|entry| entry.sequence < self.cursor);
-        let mut left = self.budget;
-        let mut first = true;
-        for entry in inner.entries.range(start..) {
-            if entry.sequence >= self.until {
-                break;
-            }
-            if entry.expires_ms <= self.budget.now_ms {
-                continue;
-            }
-            if !left.allows(entry, first) {
-                return Some(entry.sequence);
-            }
-            first = false;
-            give(entry);
-        }
-        Some(self.until)
-    }
-}
-
-impl Budget {
-    /// Whether there is room for `entry`; the first always has.
-    pub(crate) fn allows(&mut self, entry: &Entry, first: bool) -> bool {
-        if !first && (self.events == 0 || self.bytes < entry.frame.len()) {
-            return false;
-        }
-        self.events = self.events.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(entry.frame.len());
-        true
     }
 }
 

@@ -14,8 +14,8 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Sleep,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::{Sleep, timeout},
 };
 
 /// How many responses of a connection are streams of events: one or none.
@@ -138,4 +138,22 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Hangup<I> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Sends the end, then reads and drops what still comes, for so long: a client that is sending gets
+/// to read what it was sent.
+pub(crate) async fn linger<I>(mut io: I, linger_ms_max: u64) -> io::Result<()>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let dropping = async {
+        io.shutdown().await?;
+        let mut chunk = [0; 4096];
+        while io.read(&mut chunk).await? > 0 {}
+        Ok(())
+    };
+    // An error is as good an end as any: all was sent.
+    let _: Result<io::Result<()>, _> =
+        timeout(Duration::from_millis(linger_ms_max), dropping).await;
+    Ok(())
 }

@@ -12,7 +12,8 @@
 //! | `connection`, `http2` | a connection of each protocol |
 //! | `sniff`, `patience`, `hangup` | its bytes: which protocol, who takes nothing, who has gone |
 //! | `route` | from a request to a handler; `Host` and `Origin` |
-//! | `subscribe`, `stream` | `GET /events`: a subscription as a response body |
+//! | `shard` | the hot path: plain HTTP/1.1 streams, on sockets that it owns |
+//! | `subscribe`, `stream` | all other `GET /events`: a subscription as a response body |
 //! | `publish` | `POST /events`: plain, form, JSON, streamed NDJSON |
 //! | `problem` | errors, as RFC 9457 has them |
 
@@ -32,6 +33,7 @@ mod query;
 mod reply;
 mod route;
 mod server;
+mod shard;
 mod sniff;
 mod stream;
 mod subscribe;

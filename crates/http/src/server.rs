@@ -1,9 +1,9 @@
 //! Accepting, counting and draining connections.
 
 use std::{
-    net::SocketAddr,
+    io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -22,12 +22,21 @@ use crate::{
     config::{Config, Environment},
     connection,
     counters::{Counters, Held, increment},
+    shard::{TaskShard, ThreadShards},
     stream,
 };
 
 /// A hub over HTTP. Cheap to clone; all clones are the same server.
 #[derive(Debug, Clone)]
-pub struct Server(Arc<Shared>);
+pub struct Server(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    /// Begun when there is something to serve: they need a runtime.
+    threads: OnceLock<Option<ThreadShards>>,
+    task: OnceLock<TaskShard>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -72,7 +81,8 @@ impl Shared {
 }
 
 /// The gauge of open connections.
-struct Connections(Arc<Counters>);
+#[derive(Debug)]
+pub(crate) struct Connections(Arc<Counters>);
 
 impl AsRef<AtomicUsize> for Connections {
     fn as_ref(&self) -> &AtomicUsize {
@@ -82,6 +92,9 @@ impl AsRef<AtomicUsize> for Connections {
 
 /// Connections beyond the limit that are kept long enough to tell the client to come back.
 const SHEDDING_MAX: usize = 64;
+
+/// Connections that are accepted at once before others of the runtime get their turn.
+const ACCEPT_TURN: usize = 64;
 
 /// How long accepting pauses when the system has no descriptor or memory for one more.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -98,10 +111,15 @@ impl Server {
             environment,
             counters,
         });
-        Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             hub,
             stream,
             phase: watch::Sender::new(Phase::Serving),
+        });
+        Self(Arc::new(Inner {
+            shared,
+            threads: OnceLock::new(),
+            task: OnceLock::new(),
         }))
     }
 
@@ -112,17 +130,29 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = self.0.drained() => return,
+                () = self.0.shared.drained() => return,
             };
-            match accepted {
-                Ok((socket, peer)) => self.spawn(socket, peer),
-                Err(error) => {
-                    increment(&self.0.stream.counters.accept_errors);
-                    tracing::warn!(%error, "could not accept a connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
+            let taken = accepted
+                .and_then(|(socket, _)| self.take(socket.into_std()?))
+                .and_then(|()| self.take_waiting(&listener));
+            if let Err(error) = taken {
+                increment(&self.0.shared.stream.counters.accept_errors);
+                tracing::warn!(%error, "could not accept a connection");
+                sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+
+    /// Takes more of those that wait, without the runtime, whose poller they need not pass through.
+    fn take_waiting(&self, listener: &TcpListener) -> io::Result<()> {
+        for _ in 0..ACCEPT_TURN {
+            match SockRef::from(listener).accept() {
+                Ok((socket, _)) => self.take(socket.into())?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Serves one connection that somebody else accepted: a Unix socket, a pipe, a test's.
@@ -130,17 +160,24 @@ impl Server {
     /// # Errors
     ///
     /// The connection broke. That is its client's business more than the caller's.
-    pub async fn serve_connection<I>(&self, io: I) -> std::io::Result<()>
+    pub async fn serve_connection<I>(&self, io: I) -> io::Result<()>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (_held, connections) = self.count();
-        let max = self.0.stream.config.connections_max;
-        connection::serve(self.0.clone(), io, connections > max).await
+        let (held, connections) = self.count();
+        let shared = self.0.shared.clone();
+        let config = &shared.stream.config;
+        let over_limit = connections > config.connections_max;
+        if over_limit || config.shards == 0 {
+            let _held = held;
+            return connection::serve(shared, io, over_limit).await;
+        }
+        let task = self.0.task.get_or_init(|| TaskShard::start(&shared));
+        task.serve(shared, Box::new(io), held).await
     }
 
     fn count(&self) -> (Held<Connections>, usize) {
-        let counters = &self.0.stream.counters;
+        let counters = &self.0.shared.stream.counters;
         increment(&counters.connections_accepted);
         Held::new(Connections(counters.clone()))
     }
@@ -149,21 +186,31 @@ impl Server {
     /// spread over the time of a drain, then connections finish what they are at, then what is
     /// still open is closed.
     pub async fn drain(&self) {
-        let config = &self.0.stream.config;
-        self.0.phase.send_replace(Phase::Draining);
-        self.0.hub.close_to_subscribers();
+        let Inner {
+            shared,
+            threads,
+            task,
+        } = &*self.0;
+        let config = &shared.stream.config;
+        let (threads, task) = (|| threads.get().and_then(Option::as_ref), || task.get());
+        shared.phase.send_replace(Phase::Draining);
+        shared.hub.close_to_subscribers();
         self.end_streams(Duration::from_millis(config.drain_ms))
             .await;
-        self.0.phase.send_replace(Phase::Drained);
+        shared.phase.send_replace(Phase::Drained);
+        threads().inspect(|shards| shards.tell_drained());
+        task().inspect(|shard| shard.tell_drained());
         let grace = Duration::from_millis(config.grace_ms);
         let _ = timeout(grace, self.all_closed()).await;
-        self.0.phase.send_replace(Phase::Over);
+        shared.phase.send_replace(Phase::Over);
+        threads().inspect(|shards| shards.tell_over());
+        task().inspect(|shard| shard.tell_over());
         let _ = timeout(DRAIN_TICK * 10, self.all_closed()).await;
     }
 
     async fn end_streams(&self, over: Duration) {
         let begun = Instant::now();
-        let all = self.0.hub.subscribers();
+        let all = self.0.shared.hub.subscribers();
         let mut ended = 0;
         while ended < all {
             let share = begun.elapsed().as_secs_f64() / over.as_secs_f64().max(0.001);
@@ -174,7 +221,11 @@ impl Server {
                 reason = "a share of a count: exactness is of no consequence"
             )]
             let due = ((all as f64 * share).ceil() as usize).clamp(1, all);
-            let now_ended = self.0.hub.end(due.saturating_sub(ended), EndReason::Drain);
+            let now_ended = self
+                .0
+                .shared
+                .hub
+                .end(due.saturating_sub(ended), EndReason::Drain);
             if now_ended == 0 && due > ended {
                 break; // the others left by themselves
             }
@@ -186,26 +237,50 @@ impl Server {
     }
 
     async fn all_closed(&self) {
-        while self.0.connections() > 0 {
+        while self.0.shared.connections() > 0 {
             sleep(DRAIN_TICK / 5).await;
         }
     }
 
-    fn spawn(&self, socket: TcpStream, peer: SocketAddr) {
-        let shared = self.0.clone();
+    fn take(&self, socket: std::net::TcpStream) -> io::Result<()> {
+        let shared = self.0.shared.clone();
         let (held, connections) = self.count();
         let max = shared.stream.config.connections_max;
         if connections > max + SHEDDING_MAX {
-            return; // closed at once: there is no room even to say why
+            return Ok(()); // closed at once: there is no room even to say why
         }
+        socket.set_nonblocking(true)?;
         tune(&socket, &shared.stream.config);
+        if let Some(shards) = self.threads().filter(|_| connections <= max) {
+            shards.take(socket, held);
+            return Ok(());
+        }
+        let socket = TcpStream::from_std(socket)?;
         tokio::spawn(async move {
-            let outcome = connection::serve(shared, socket, connections > max).await;
-            if let Err(error) = outcome {
-                tracing::debug!(%peer, %error, "a connection broke");
+            let _held = held;
+            if let Err(error) = connection::serve(shared, socket, connections > max).await {
+                tracing::debug!(%error, "a connection broke");
             }
-            drop(held);
         });
+        Ok(())
+    }
+
+    /// The shards, which begin with the first connection. `None`: all is served by hyper.
+    fn threads(&self) -> Option<&ThreadShards> {
+        let Inner {
+            shared, threads, ..
+        } = &*self.0;
+        let begin = || {
+            let count = shared.stream.config.shards;
+            let begun = (count > 0).then(|| ThreadShards::start(shared, count));
+            begun.and_then(|begun| {
+                let failed = "shards cannot be started; streams cost several times as much";
+                begun
+                    .inspect_err(|error| tracing::error!(%error, "{failed}"))
+                    .ok()
+            })
+        };
+        threads.get_or_init(begin).as_ref()
     }
 }
 
@@ -214,7 +289,7 @@ impl Server {
 const UNSENT_BYTES_MAX: u32 = 128 << 10;
 
 /// Small writes go out at once, and a peer that vanished is noticed.
-fn tune(socket: &TcpStream, config: &Config) {
+fn tune(socket: &std::net::TcpStream, config: &Config) {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))
         .with_interval(Duration::from_secs(10))

@@ -39,13 +39,7 @@ where
             break Protocol::Http2;
         }
     };
-    Ok(Some((
-        protocol,
-        Rewound {
-            first: first.into(),
-            io,
-        },
-    )))
+    Ok(Some((protocol, Rewound::new(first.into(), io))))
 }
 
 /// A connection whose first bytes were read already, and are read again.
@@ -53,6 +47,12 @@ where
 pub(crate) struct Rewound<I> {
     first: Bytes,
     io: I,
+}
+
+impl<I> Rewound<I> {
+    pub(crate) fn new(first: Bytes, io: I) -> Self {
+        Self { first, io }
+    }
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Rewound<I> {

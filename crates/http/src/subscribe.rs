@@ -69,7 +69,7 @@ async fn place(shared: &Shared, query: &Query) -> Result<Subscription, Subscribe
         .unwrap_or(Err(SubscribeError::Closed))
 }
 
-fn event_stream(body: Reply) -> Response<Reply> {
+pub(crate) fn event_stream(body: Reply) -> Response<Reply> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     for (name, value) in [

@@ -113,6 +113,7 @@ fn config(serve: &Serve, files: OpenFiles) -> Config {
         heartbeat_ms: span::millis(serve.heartbeat),
         stall_ms_max: span::millis(serve.stall),
         drain_ms: span::millis(serve.drain),
+        shards: workers(serve),
         connections_max: files.connections_max(),
         allow_origins: serve.allow_origin.clone(),
         allow_hosts: (!any_host).then(|| serve.allow_host.clone()),
@@ -120,11 +121,17 @@ fn config(serve: &Serve, files: OpenFiles) -> Config {
     }
 }
 
+/// Threads that read requests, and as many that write streams.
+fn workers(serve: &Serve) -> usize {
+    match serve.workers {
+        Some(workers) => usize::from(workers),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
 fn runtime(serve: &Serve) -> Result<Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(workers) = serve.workers {
-        builder.worker_threads(usize::from(workers));
-    }
+    builder.worker_threads(workers(serve));
     builder.enable_all().build().map_err(|error| {
         Failure::failed(format!(
             "cannot start worker threads: {error}; try fewer with --workers"

@@ -7,14 +7,14 @@ mod json;
 mod lines;
 mod receipt;
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use hyper::{
     HeaderMap, Request, Response, StatusCode,
     body::Incoming,
     header::{self, HeaderValue},
 };
-use tidings::{Idempotency, NewEvent, Publish};
+use tidings::{Idempotency, Publish, Receipt};
 
 use self::draft::Defaults;
 pub(crate) use self::receipt::ReceiptStream;
@@ -32,13 +32,75 @@ pub(crate) async fn publish(
         return lines::ingest(shared.clone(), body, defaults, key).await;
     }
     let body = body::whole(body, &shared.stream.config).await?;
+    let (publish, form) = group(kind, &body, &defaults, key)?;
+    let receipt = shared.hub.publish(publish)?.await?;
+    Ok(form.answer(&receipt, shared.hub.epoch()))
+}
+
+/// The group that a whole request publishes, if it is good. `None`: it is not, or it is a stream.
+pub(crate) fn parse(query: &str, headers: &HeaderMap, body: &[u8]) -> Option<(Publish, Form)> {
+    let kind = Kind::of(headers).ok()?;
+    let key = idempotency_key(headers).ok()?;
+    let defaults = Defaults::parse(query).ok()?;
     match kind {
-        Kind::Text => one(shared, draft::from_text(&body, &defaults)?, key).await,
-        Kind::Form => one(shared, form::parse(&body, &defaults)?, key).await,
-        Kind::Json | Kind::Lines => match json::parse(&body, &defaults)? {
-            json::Parsed::One(event) => one(shared, event, key).await,
-            json::Parsed::Many(events) => many(shared, events, key).await,
+        Kind::Lines => None,
+        kind => group(kind, body, &defaults, key).ok(),
+    }
+}
+
+fn group(
+    kind: Kind,
+    body: &[u8],
+    defaults: &Defaults,
+    key: Option<Arc<str>>,
+) -> Result<(Publish, Form), Problem> {
+    let (events, is_array) = match kind {
+        Kind::Text => (vec![draft::from_text(body, defaults)?], false),
+        Kind::Form => (vec![form::parse(body, defaults)?], false),
+        Kind::Json | Kind::Lines => match json::parse(body, defaults)? {
+            json::Parsed::One(event) => (vec![event], false),
+            json::Parsed::Many(events) => (events, true),
         },
+    };
+    let own_ids = events.iter().map(|e| e.own_id().map(Into::into)).collect();
+    let idempotency = key.map(|key| Idempotency {
+        key,
+        offset: 0,
+        fingerprint: 0,
+        whole: true,
+    });
+    let publish = Publish {
+        events,
+        idempotency,
+    };
+    Ok((publish, Form { own_ids, is_array }))
+}
+
+/// The form of the answer to a whole request.
+#[derive(Debug)]
+pub(crate) struct Form {
+    own_ids: Vec<Option<Box<str>>>,
+    is_array: bool,
+}
+
+impl Form {
+    /// The event IDs of a receipt.
+    pub(crate) fn answer(&self, receipt: &Receipt, epoch: &str) -> Response<Reply> {
+        let mut body = String::with_capacity(8 + 32 * self.own_ids.len());
+        for (i, (sequence, own)) in receipt.sequences().zip(&self.own_ids).enumerate() {
+            if self.is_array {
+                body.push(if i == 0 { '[' } else { ',' });
+            }
+            match own {
+                Some(own) => receipt::push_json(own, &mut body),
+                // An epoch is letters and digits.
+                None => drop(write!(body, "{{\"id\":\"{epoch}:{sequence}\"}}")),
+            }
+        }
+        if self.is_array {
+            body.push(']');
+        }
+        answer(Reply::text(body), "application/json")
     }
 }
 
@@ -99,65 +161,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
             "`Idempotency-Key` takes one value of visible ASCII characters, such as a UUID",
         )),
     }
-}
-
-/// Publishes a request that is one group and waits for its receipt. Returns the event IDs.
-async fn commit(
-    shared: &Shared,
-    events: Vec<NewEvent>,
-    key: Option<Arc<str>>,
-) -> Result<Vec<String>, Problem> {
-    let own: Vec<Option<String>> = events
-        .iter()
-        .map(|e| e.own_id().map(str::to_owned))
-        .collect();
-    let idempotency = key.map(|key| Idempotency {
-        key,
-        offset: 0,
-        fingerprint: 0,
-        whole: true,
-    });
-    let receipt = shared
-        .hub
-        .publish(Publish {
-            events,
-            idempotency,
-        })?
-        .await?;
-    let epoch = shared.hub.epoch();
-    let ids = receipt.sequences().zip(own);
-    Ok(ids
-        .map(|(sequence, own)| own.unwrap_or_else(|| format!("{epoch}:{sequence}")))
-        .collect())
-}
-
-async fn one(
-    shared: &Shared,
-    event: NewEvent,
-    key: Option<Arc<str>>,
-) -> Result<Response<Reply>, Problem> {
-    let ids = commit(shared, vec![event], key).await?;
-    let mut body = String::with_capacity(64);
-    ids.first()
-        .map(String::as_str)
-        .into_iter()
-        .for_each(|id| receipt::push_json(id, &mut body));
-    Ok(answer(Reply::text(body), "application/json"))
-}
-
-async fn many(
-    shared: &Shared,
-    events: Vec<NewEvent>,
-    key: Option<Arc<str>>,
-) -> Result<Response<Reply>, Problem> {
-    let ids = commit(shared, events, key).await?;
-    let mut body = String::with_capacity(2 + ids.len() * 32);
-    for (i, id) in ids.iter().enumerate() {
-        body.push(if i == 0 { '[' } else { ',' });
-        receipt::push_json(id, &mut body);
-    }
-    body.push(']');
-    Ok(answer(Reply::text(body), "application/json"))
 }
 
 fn answer(body: Reply, kind: &'static str) -> Response<Reply> {

@@ -1,0 +1,238 @@
+//! Shards on threads of their own, for TCP: each with one readiness loop.
+
+use std::{
+    io::{self, Read, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Token, Waker};
+use tokio::runtime::Handle;
+
+use super::{
+    fanout::{Released, Shard, Wait},
+    inbox::{Inbox, Message},
+    link::{Link, Release},
+    request::chunk,
+};
+use crate::{
+    connection,
+    counters::Held,
+    hangup::linger,
+    server::{Connections, Shared},
+    sniff::Rewound,
+};
+
+/// Sockets that are looked at in one turn.
+const EVENTS_TURN: usize = 1024;
+
+/// The waker's token: no slot of a socket.
+const WAKE: Token = Token(usize::MAX);
+
+/// The shards of a server. Dropping them closes what they hold.
+pub(crate) struct ThreadShards {
+    inboxes: Vec<Arc<Inbox<TcpLink>>>,
+    next: AtomicUsize,
+}
+
+impl std::fmt::Debug for ThreadShards {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ThreadShards")
+            .field("count", &self.inboxes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct TcpLink(mio::net::TcpStream);
+
+impl Link for TcpLink {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+}
+
+impl ThreadShards {
+    /// Starts `count` shards. What they hand on is served by the runtime that this is called in.
+    pub(crate) fn start(server: &Arc<Shared>, count: usize) -> io::Result<Self> {
+        let mut inboxes = Vec::with_capacity(count);
+        for number in 0..count {
+            let poll = Poll::new()?;
+            let waker = Waker::new(poll.registry(), WAKE)?;
+            let inbox = Arc::new(Inbox::new(move || {
+                // It fails only if the poller is gone, and then there is nobody to wake.
+                let _ = waker.wake();
+            }));
+            let driver = Driver {
+                server: server.clone(),
+                inbox: inbox.clone(),
+                runtime: Handle::current(),
+            };
+            thread::Builder::new()
+                .name(format!("tidings-shard-{number}"))
+                .spawn(move || driver.run_until_over(poll))?;
+            inboxes.push(inbox);
+        }
+        Ok(Self {
+            inboxes,
+            next: AtomicUsize::new(0),
+        })
+    }
+
+    /// Gives a connection to one of the shards.
+    pub(crate) fn take(&self, socket: std::net::TcpStream, held: Held<Connections>) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len().max(1);
+        if let Some(inbox) = self.inboxes.get(number) {
+            let link = TcpLink(mio::net::TcpStream::from_std(socket));
+            inbox.send(Message::Accepted(link, held));
+        }
+    }
+
+    pub(crate) fn tell_drained(&self) {
+        self.inboxes
+            .iter()
+            .for_each(|inbox| inbox.send(Message::Drained));
+    }
+
+    pub(crate) fn tell_over(&self) {
+        self.inboxes
+            .iter()
+            .for_each(|inbox| inbox.send(Message::Over));
+    }
+}
+
+impl Drop for ThreadShards {
+    fn drop(&mut self) {
+        self.tell_over();
+    }
+}
+
+struct Driver {
+    server: Arc<Shared>,
+    inbox: Arc<Inbox<TcpLink>>,
+    runtime: Handle,
+}
+
+impl Driver {
+    /// One connection's bug must not stop the hub: should a shard panic, its connections are closed,
+    /// their clients resume, and it begins anew.
+    fn run_until_over(&self, mut poll: Poll) {
+        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run(&mut poll))) {
+            let message = panic
+                .downcast_ref::<&str>()
+                .copied()
+                .unwrap_or("no message");
+            tracing::error!(panic = message, "a shard failed and begins anew");
+        }
+    }
+
+    fn run(&self, poll: &mut Poll) {
+        let inbox = self.inbox.clone();
+        let crowd = self.server.hub.crowd(chunk, move || inbox.wake());
+        let mut shard = Shard::new(self.server.clone(), crowd, self.inbox.clone());
+        let mut events = Events::with_capacity(EVENTS_TURN);
+        let begun = Instant::now();
+        let mut wait = Wait::No;
+        let mut over = false;
+        while !over || shard.len() > 0 {
+            let now_ms = elapsed_ms(begun);
+            let timeout = match wait {
+                Wait::No => Some(Duration::ZERO),
+                Wait::Event => None,
+                Wait::Until(ms) => Some(Duration::from_millis(ms.saturating_sub(now_ms))),
+            };
+            if let Err(error) = poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "a shard cannot watch its sockets; they are closed");
+                return;
+            }
+            shard.set_time(elapsed_ms(begun));
+            for event in events.iter().filter(|event| event.token() != WAKE) {
+                let slot = u32::try_from(event.token().0).unwrap_or(u32::MAX);
+                shard.happened(slot, event.is_readable(), event.is_writable());
+            }
+            for message in self.inbox.take() {
+                over |= matches!(message, Message::Over);
+                hear(&mut shard, poll, message);
+            }
+            wait = shard.turn();
+            for job in shard.take_jobs() {
+                let inbox = self.inbox.clone();
+                self.runtime.spawn_blocking(move || inbox.send(job.run()));
+            }
+            for released in shard.take_released() {
+                self.release(poll, released);
+            }
+            if wait == Wait::No {
+                // Publishers' threads may wait for this processor. What they publish meanwhile is
+                // in the next writes; without it a single processor makes half as many deliveries.
+                thread::yield_now();
+            }
+        }
+    }
+
+    fn release(&self, poll: &Poll, released: Released<TcpLink>) {
+        let Released {
+            link: TcpLink(mut socket),
+            why,
+            held,
+        } = released;
+        if let Release::Closed(outcome) = why {
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "a connection broke");
+            }
+            return;
+        }
+        let server = self.server.clone();
+        // Closing takes a socket out of the poller by itself; this one stays open.
+        let socket = poll
+            .registry()
+            .deregister(&mut socket)
+            .map(|()| std::net::TcpStream::from(socket));
+        self.runtime.spawn(async move {
+            let _held = held;
+            let outcome = async {
+                let socket = tokio::net::TcpStream::from_std(socket?)?;
+                match why {
+                    Release::ToHyper(first) => {
+                        connection::serve(server, Rewound::new(first, socket), false).await
+                    }
+                    _ => linger(socket, server.stream.config.linger_ms_max).await,
+                }
+            };
+            if let Err(error) = outcome.await {
+                tracing::debug!(%error, "a connection broke");
+            }
+        });
+    }
+}
+
+/// Takes a message, and watches the socket that comes with it.
+fn hear(shard: &mut Shard<TcpLink>, poll: &Poll, message: Message<TcpLink>) {
+    let Message::Accepted(link, held) = message else {
+        return shard.hear(message);
+    };
+    let slot = shard.accept(link, held);
+    let Some(link) = shard.link(slot) else { return };
+    let both = Interest::READABLE | Interest::WRITABLE;
+    let watched = poll
+        .registry()
+        .register(&mut link.0, Token(slot as usize), both);
+    if let Err(error) = watched {
+        tracing::warn!(%error, "a connection cannot be watched and is closed");
+        shard.give_up(slot, error);
+    }
+}
+
+fn elapsed_ms(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
