@@ -2,6 +2,7 @@
 
 mod bench;
 mod browser;
+mod chart;
 mod check;
 mod console;
 mod deadline;
@@ -38,7 +39,7 @@ enum Verb {
     E2e(e2e::Options),
     /// The wire crate's regression guard: instructions, against the bounds on record
     Instructions,
-    /// Publish, fan-out, replay and memory, beside the floor and a peer, in one run
+    /// Fan-out, memory, resuming, publishing, HTTP/2: beside the floor and peers, in one run
     Bench(bench::Options),
     /// The fuzz targets, for a while each
     Fuzz(fuzz::Options),

@@ -32,6 +32,18 @@ pub(crate) const NGINX: Program = Program {
     name: "nginx",
     package: "nginx-light",
 };
+pub(crate) const NODE: Program = Program {
+    name: "node",
+    package: "nodejs",
+};
+pub(crate) const NPM: Program = Program {
+    name: "npm",
+    package: "npm",
+};
+pub(crate) const PYTHON: Program = Program {
+    name: "python3",
+    package: "python3-venv",
+};
 pub(crate) const TASKSET: Program = Program {
     name: "taskset",
     package: "util-linux",
@@ -51,6 +63,11 @@ pub(crate) fn ensure(programs: &[Program]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    install(&missing)
+}
+
+/// Installs these packages, or says how.
+pub(crate) fn install(missing: &[&str]) -> Result<()> {
     let wanted = missing.join(" ");
     if find("apt-get").is_none() {
         bail!("missing: {wanted}. This machine has no apt-get: install them by hand and try again");
@@ -63,7 +80,7 @@ pub(crate) fn ensure(programs: &[Program]) -> Result<()> {
     process::run(
         Command::new("apt-get")
             .args(["install", "-y", "-qq", "--no-install-recommends"])
-            .args(&missing)
+            .args(missing)
             .env("DEBIAN_FRONTEND", "noninteractive"),
     )
 }

@@ -1,28 +1,31 @@
-//! What the programs of the benchmark share: followers on non-blocking sockets, a publisher, and
-//! what a server's process has used.
-//!
-//! Each event's data begins with a tilde, and nothing else in a stream has one. So deliveries can
-//! be counted without parsing, however the stream is cut into chunks.
+//! What the programs of the benchmark share: followers and publishers on sockets that never block,
+//! the check of every delivery, and what a server's process has used.
 
-mod followers;
+mod clock;
+mod exchange;
+mod follower;
 mod histogram;
+mod lines;
+mod load;
+mod mark;
 mod publisher;
+mod report;
+mod request;
+mod tally;
 mod target;
+mod turns;
 mod usage;
 
-pub use followers::Followers;
+pub use clock::now_ns;
+pub use exchange::Exchange;
 pub use histogram::Histogram;
-pub use publisher::Publisher;
+pub use lines::Lines;
+pub use load::{Load, Plan};
+pub use mark::{Scanner, write_data};
+pub use publisher::{Manner, Publisher};
+pub use report::Report;
+pub use request::{fill, post};
+pub use tally::{Numbering, Progress, Tally};
 pub use target::Target;
-pub use usage::Usage;
-
-/// What each event's data begins with.
-pub const MARK: u8 = b'~';
-
-/// `bytes` of data.
-#[must_use]
-pub fn data(bytes: usize) -> String {
-    let mut data = "x".repeat(bytes.max(1));
-    data.replace_range(..1, "~");
-    data
-}
+pub use turns::{Turn, Turns};
+pub use usage::{Usage, memory_kib};

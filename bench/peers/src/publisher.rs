@@ -1,73 +1,159 @@
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
 
 use anyhow::{Context, Result, ensure};
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 
-use crate::Target;
+use crate::{Exchange, Histogram, Lines, Target, Turn};
 
-/// A kept-alive connection that posts one event per request.
+/// A kept-alive connection that publishes, without ever blocking.
 #[derive(Debug)]
 pub struct Publisher {
     stream: TcpStream,
-    request: Vec<u8>,
-    answer: Vec<u8>,
+    speech: Speech,
+    out: Vec<u8>,
+    written: usize,
+    pub answered: u64,
+    busy: bool,
+}
+
+#[derive(Debug)]
+enum Speech {
+    /// A request for each event.
+    Events(Exchange),
+    /// One request whose body is a stream of lines.
+    Lines(Lines),
+}
+
+/// How a publisher speaks.
+#[derive(Debug, Clone, Copy)]
+pub enum Manner {
+    Events,
+    /// At most so many lines without a receipt, so many at once.
+    Lines {
+        window: usize,
+        chunk: usize,
+    },
 }
 
 impl Publisher {
     /// # Errors
     /// The server cannot be reached.
-    pub fn connect(target: &Target, content_type: &str, body: &str) -> Result<Self> {
-        let stream = TcpStream::connect(target.address)?;
+    pub fn connect(
+        target: &Target,
+        manner: Manner,
+        topic: &str,
+        size: usize,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Self> {
+        let stream = std::net::TcpStream::connect(target.address)?;
         stream.set_nodelay(true)?;
-        let Target { address, path } = target;
-        let length = body.len();
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {content_type}\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        );
+        stream.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(stream);
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let (speech, out) = match manner {
+            Manner::Events => (Speech::Events(Exchange::new(target, size)), Vec::new()),
+            Manner::Lines { .. } => (Speech::Lines(Lines::new(topic, size)), Lines::head(target)),
+        };
         Ok(Self {
             stream,
-            request: request.into_bytes(),
-            answer: Vec::new(),
+            speech,
+            out,
+            written: 0,
+            answered: 0,
+            busy: false,
         })
     }
 
-    /// One request, answered.
+    /// How many events it can take now.
+    #[must_use]
+    pub fn room(&self, manner: Manner) -> usize {
+        match (&self.speech, manner) {
+            (Speech::Lines(lines), Manner::Lines { window, chunk }) if self.out.is_empty() => {
+                chunk.min(window.saturating_sub(lines.unanswered()))
+            }
+            (Speech::Events(_), _) => usize::from(!self.busy),
+            _ => 0,
+        }
+    }
+
+    /// Sends these.
     ///
     /// # Errors
-    /// It was refused, or the connection broke.
-    pub fn publish(&mut self) -> Result<()> {
-        self.stream.write_all(&self.request)?;
-        self.answer.clear();
-        let mut chunk = [0; 4096];
+    /// The connection broke.
+    pub fn send(&mut self, turns: &[Turn]) -> Result<()> {
+        match &mut self.speech {
+            Speech::Events(exchange) => {
+                for turn in turns {
+                    self.busy = true;
+                    exchange.request(turn.sequence, turn.topic, &mut self.out);
+                }
+            }
+            Speech::Lines(lines) => {
+                let mut sequences = turns.iter().map(|turn| turn.sequence);
+                let next = || sequences.next().unwrap_or_default();
+                lines.chunk(turns.len(), next, &mut self.out);
+            }
+        }
+        self.write()
+    }
+
+    /// Nothing is on its way.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        match &self.speech {
+            Speech::Events(_) => !self.busy,
+            Speech::Lines(lines) => lines.unanswered() == 0,
+        }
+    }
+
+    /// Writes and reads all that it can.
+    ///
+    /// # Errors
+    /// The connection broke, or an event was refused.
+    pub fn go_on(&mut self, buffer: &mut [u8], times: &mut Histogram) -> Result<()> {
+        self.write()?;
         loop {
-            let got = self.stream.read(&mut chunk)?;
-            ensure!(got > 0, "the server closed the connection");
-            self.answer.extend_from_slice(&chunk[..got]);
-            if self.is_answered()? {
-                return Ok(());
+            match self.stream.read(buffer) {
+                Ok(0) => {
+                    ensure!(self.is_done(), "the server closed a publisher's connection");
+                    return Ok(());
+                }
+                Ok(got) => self.take(&buffer[..got], times)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error).context("a publisher's connection broke"),
             }
         }
     }
 
-    fn is_answered(&self) -> Result<bool> {
-        let Some(end) = memchr::memmem::find(&self.answer, b"\r\n\r\n") else {
-            return Ok(false);
-        };
-        let head = String::from_utf8_lossy(&self.answer[..end]).to_lowercase();
-        let status = head.split(' ').nth(1).context("no status")?;
-        ensure!(
-            status.starts_with('2'),
-            "refused: {}",
-            String::from_utf8_lossy(&self.answer)
-        );
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length:"));
-        let length: Option<usize> = length.and_then(|text| text.trim().parse().ok());
-        Ok(match length {
-            Some(length) => self.answer.len() >= end + 4 + length,
-            None => self.answer.ends_with(b"0\r\n\r\n"),
-        })
+    fn take(&mut self, piece: &[u8], times: &mut Histogram) -> Result<()> {
+        match &mut self.speech {
+            Speech::Events(exchange) => {
+                if let Some(took_ns) = exchange.take(piece)? {
+                    self.busy = false;
+                    self.answered += 1;
+                    times.add(took_ns);
+                }
+                Ok(())
+            }
+            Speech::Lines(lines) => lines.take(piece, |took_ns| {
+                self.answered += 1;
+                times.add(took_ns);
+            }),
+        }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        while self.written < self.out.len() {
+            match self.stream.write(&self.out[self.written..]) {
+                Ok(wrote) => self.written += wrote,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error).context("a publisher's connection broke"),
+            }
+        }
+        self.out.clear();
+        self.written = 0;
+        Ok(())
     }
 }

@@ -7,7 +7,24 @@ use anyhow::{Context, Error, Result};
 #[derive(Debug, Clone)]
 pub struct Target {
     pub address: SocketAddr,
-    pub path: String,
+    path: String,
+}
+
+impl Target {
+    /// The path for a topic, by its number.
+    #[must_use]
+    pub fn path(&self, topic: u64) -> String {
+        self.path.replace("{t}", &format!("bench{topic}"))
+    }
+
+    /// The same for one topic by name, whatever its number.
+    #[must_use]
+    pub fn of_topic(&self, name: &str) -> Self {
+        Self {
+            address: self.address,
+            path: self.path.replace("{t}", name),
+        }
+    }
 }
 
 impl FromStr for Target {
@@ -18,12 +35,9 @@ impl FromStr for Target {
             .strip_prefix("http://")
             .context("want http://ADDRESS:PORT/PATH")?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let path = format!("/{path}")
-            .replace("{te}", "bench0")
-            .replace("{t}", "bench0");
         Ok(Self {
             address: host.parse().context("want an IP address and a port")?,
-            path,
+            path: format!("/{path}").replace("{te}", "{t}"),
         })
     }
 }

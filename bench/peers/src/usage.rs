@@ -8,7 +8,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// What a process has used so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
-    pub cpu_s: f64,
+    pub user_s: f64,
+    pub system_s: f64,
     /// Proportional set size.
     pub memory_kib: f64,
 }
@@ -18,19 +19,45 @@ impl Usage {
     /// There is no such process.
     pub fn of(process: u32) -> Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-        let (_, fields) = stat
-            .rsplit_once(')')
-            .context("/proc/PID/stat looks strange")?;
+        let strange = "/proc/PID/stat looks strange";
+        let (_, fields) = stat.rsplit_once(')').context(strange)?;
         let fields: Vec<&str> = fields.split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<f64>().ok());
-        let ticks = ticks(11).zip(ticks(12)).map(|(user, system)| user + system);
-        let cpu_s = ticks.context("/proc/PID/stat looks strange")? / TICKS_PER_SECOND;
-        let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
-        let memory = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let memory = memory.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
+        let seconds = |index: usize| {
+            let ticks = fields
+                .get(index)
+                .and_then(|field| field.parse::<f64>().ok());
+            ticks.map(|ticks| ticks / TICKS_PER_SECOND).context(strange)
+        };
         Ok(Self {
-            cpu_s,
-            memory_kib: memory.context("/proc/PID/smaps_rollup looks strange")?,
+            user_s: seconds(11)?,
+            system_s: seconds(12)?,
+            memory_kib: memory_kib(process)?,
         })
     }
+
+    #[must_use]
+    pub fn cpu_s(&self) -> f64 {
+        self.user_s + self.system_s
+    }
+
+    /// What was used between `before` and this.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            user_s: self.user_s - before.user_s,
+            system_s: self.system_s - before.system_s,
+            memory_kib: self.memory_kib - before.memory_kib,
+        }
+    }
+}
+
+/// The proportional set size of a process.
+///
+/// # Errors
+/// There is no such process.
+pub fn memory_kib(process: u32) -> Result<f64> {
+    let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+    let memory = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let memory = memory.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
+    memory.context("/proc/PID/smaps_rollup looks strange")
 }

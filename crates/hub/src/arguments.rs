@@ -41,6 +41,9 @@ pub(crate) enum Command {
     /// Follow topics and print their events
     #[command(after_help = EXIT_CODES)]
     Subscribe(Subscribe),
+    /// Measure a hub: many subscribers, publishers, and a check of every delivery
+    #[command(after_help = EXIT_CODES)]
+    Bench(Bench),
     /// Look into a log on disk; a hub may be running on it
     #[command(subcommand, after_help = EXIT_CODES)]
     Log(Log),
@@ -120,7 +123,7 @@ pub(crate) enum LogFormat {
 
 /// Where the hub is, and who is asking.
 #[derive(Debug, Args)]
-pub(crate) struct Client {
+pub(crate) struct Hub {
     /// The hub
     #[arg(
         long,
@@ -137,6 +140,13 @@ pub(crate) struct Client {
         hide_env_values = true
     )]
     pub(crate) token: Option<String>,
+}
+
+/// The same, and how patiently.
+#[derive(Debug, Args)]
+pub(crate) struct Client {
+    #[command(flatten)]
+    pub(crate) hub: Hub,
     /// Keep trying for this long while the hub cannot be reached or is busy, also at the start
     #[arg(long, value_name = "DURATION", value_parser = span::parse)]
     pub(crate) retry_for: Option<Duration>,
@@ -210,6 +220,53 @@ pub(crate) struct Subscribe {
     pub(crate) count: Option<u64>,
     #[command(flatten)]
     pub(crate) client: Client,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+The subscribers are let in first. Then events are published, and each is looked for at each of its
+subscribers: lost, doubled or out of order, and how long after it was sent. The events are kept by
+the hub like all others; their topics (bench/…) are new ones for each run, so nobody else is told.
+
+Examples:
+  tidings bench                                          100 subscribers, 10 events a second
+  tidings bench --subscribers 5000 --seconds 30          many subscribers of one topic
+  tidings bench --rate 0 --publishers 8                  as fast as it goes
+  tidings bench --subscribers 2000 --topics 2000 --rate 500
+  tidings bench --subscribers 20000 --http2 --json       100 streams share a connection
+
+The result is on stdout, progress on stderr. Ctrl-C ends it early and still prints the result;
+twice does not wait for what is under way.
+
+Exit codes: 0 done, and nothing was lost, doubled, out of order or cut; 1 something was; 2 usage;
+3 the hub could not be reached, or went away in the middle")]
+pub(crate) struct Bench {
+    /// Subscribers, shared out among the topics
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) subscribers: u32,
+    /// Topics
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) topics: u32,
+    /// Events per second of all publishers together; 0: each as fast as it is answered
+    #[arg(long, value_name = "EVENTS_PER_S", default_value = "10", value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    pub(crate) rate: u64,
+    /// Bytes of data of each event
+    #[arg(long, value_name = "BYTES", default_value = "128", value_parser = clap::value_parser!(u32).range(64..=1_000_000))]
+    pub(crate) size: u32,
+    /// Publishers, each with one event at a time
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) publishers: u32,
+    /// How long to publish
+    #[arg(long, value_name = "S", default_value = "10", value_parser = span::parse_positive)]
+    pub(crate) seconds: Duration,
+    /// Subscribe over HTTP/2, with 100 streams on a connection
+    #[arg(long)]
+    pub(crate) http2: bool,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) hub: Hub,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! Where time and chance come from. Only here are the real ones asked.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
@@ -12,6 +13,13 @@ pub(crate) fn now_ms() -> u64 {
     since.map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })
+}
+
+/// Milliseconds of processor time that this process has used.
+pub(crate) fn cpu_ms() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let ms = time.tv_sec.saturating_mul(1000) + time.tv_nsec / 1_000_000;
+    u64::try_from(ms).unwrap_or(0)
 }
 
 /// A number that nobody can guess.

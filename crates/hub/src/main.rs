@@ -6,20 +6,24 @@
 //! | `serve` | the hub: options, listeners, signals, log lines |
 //! | `publish` | events, or lines of stdin, to a hub, each once |
 //! | `subscribe` | events from a hub, over broken connections |
+//! | `bench` | many subscribers and publishers, and a check of every delivery |
 //! | `inspect` | a log on disk |
-//! | `client` | what `publish` and `subscribe` share: URL, connection, back-off, problems |
+//! | `client` | what `publish`, `subscribe` and `bench` share: URL, connection, back-off, problems |
 //! | `environment` | the clock and chance, read nowhere else |
 
 mod arguments;
+mod bench;
 mod client;
 mod environment;
 mod failure;
 mod inspect;
 mod notice;
+mod open_files;
 mod publish;
 mod serve;
 mod size;
 mod span;
+mod status_line;
 mod subscribe;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -50,6 +54,7 @@ fn run(command: Option<Command>) -> Result<(), Failure> {
         }
         Some(Command::Publish(publish)) => publish::run(publish),
         Some(Command::Subscribe(subscribe)) => subscribe::run(&subscribe),
+        Some(Command::Bench(bench)) => bench::run(&bench),
         Some(Command::Log(log)) => inspect::run(log),
     }
 }

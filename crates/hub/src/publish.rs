@@ -48,7 +48,7 @@ const BACKOFF_MAX_MS: u64 = 5_000;
 /// Publishes what the arguments say.
 pub(crate) fn run(publish: Publish) -> Result<(), Failure> {
     check(&publish)?;
-    let door = Door::new(&publish.client)?;
+    let door = Door::new(&publish.client.hub)?;
     let is_stream = publish.data.as_deref() == Some("-");
     let template = Template {
         topic: publish.topic,

@@ -2,7 +2,6 @@
 
 mod config_file;
 mod listeners;
-mod open_files;
 mod stop;
 mod store;
 mod telemetry;
@@ -14,14 +13,14 @@ use tidings::Hub;
 use tidings_http::{Config, Environment, Server};
 use tokio::{net::TcpListener, runtime::Runtime, task::JoinSet};
 
-use self::{
-    listeners::Bound, open_files::OpenFiles, stop::Stop, store::Committing, welcome::Welcome,
-};
+use self::{listeners::Bound, stop::Stop, store::Committing, welcome::Welcome};
 use crate::{
     arguments::{LogFormat, Serve},
     environment,
     failure::Failure,
-    notice, span,
+    notice,
+    open_files::{self, OpenFiles},
+    span,
 };
 
 /// What blocking work may still take when all else has stopped.

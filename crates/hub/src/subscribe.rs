@@ -53,7 +53,7 @@ pub(crate) fn run(subscribe: &Subscribe) -> Result<(), Failure> {
             "the last event ID has control characters: copy it again",
         ));
     }
-    let door = Door::new(&subscribe.client)?;
+    let door = Door::new(&subscribe.client.hub)?;
     let mut decoder = Decoder::new();
     decoder.set_last_event_id(last_event_id);
     let patience = Patience::new(subscribe.client.retry_for, None);

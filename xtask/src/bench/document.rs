@@ -7,6 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::Section;
+use super::peers;
+use super::server::Kind;
 use super::tools::Tools;
 use crate::{process, repository};
 
@@ -51,6 +53,22 @@ impl Document {
     pub(super) fn add(&mut self, section: &Section) {
         // Writing to a string cannot fail.
         let _ = write!(self.text, "\n{section}");
+    }
+
+    /// Which peers took part.
+    pub(super) fn add_peers(&mut self, tools: &Tools) -> Result<()> {
+        let _ = write!(self.text, "\n## Peers\n\n");
+        for kind in tools.servers(&Kind::ALL) {
+            if let Some(version) = peers::version(kind)? {
+                let _ = writeln!(self.text, "- {}: {version}", kind.name());
+            }
+        }
+        let _ = writeln!(
+            self.text,
+            "\nAll of them keep events in memory only. Each has one process with one thread that \
+             serves, as the hub's core has. Their sources are in `bench/peers`."
+        );
+        Ok(())
     }
 
     pub(super) fn write(&self) -> Result<()> {

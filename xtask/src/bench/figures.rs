@@ -16,6 +16,11 @@ impl Figures {
         })?))
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> &Value {
+        &self.0
+    }
+
     /// `a` or `a.b`; 0 where there is none.
     pub(super) fn number(&self, path: &str) -> f64 {
         let found = path
@@ -48,6 +53,14 @@ impl Figures {
         }
     }
 
+    /// A share of one, in percent.
+    pub(super) fn percent(&self, path: &str) -> String {
+        match self.number(path) * 100.0 {
+            0.0 => "-".to_owned(),
+            percent => format!("{percent:.0}"),
+        }
+    }
+
     /// What went wrong, or that nothing did.
     pub(super) fn faults(&self) -> String {
         let names = [
@@ -55,6 +68,8 @@ impl Figures {
             ("dups", "doubled"),
             ("bad", "refused"),
             ("closed", "cut"),
+            ("pub_err", "publishes refused"),
+            ("live_lost", "lost by others"),
         ];
         let faults: Vec<String> = names
             .iter()
@@ -65,6 +80,25 @@ impl Figures {
             "none".to_owned()
         } else {
             faults.join(", ")
+        }
+    }
+}
+
+/// The floor's figures, to hold others against.
+#[derive(Debug, Default)]
+pub(super) struct Floor(Option<Value>);
+
+impl Floor {
+    pub(super) fn set(&mut self, figures: &Figures) {
+        self.0 = Some(figures.0.clone());
+    }
+
+    /// How many times the floor's it is.
+    pub(super) fn times(&self, figures: &Figures, path: &str) -> String {
+        let floor = self.0.clone().map(|value| Figures(value).number(path));
+        match floor {
+            Some(floor) if floor > 0.0 => format!("{:.2}", figures.number(path) / floor),
+            _ => "-".to_owned(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Followers that wait: how fast they get in, and what each costs.
+//! Subscribers that come at once and wait: how fast they get in, and what each costs.
 
 use anyhow::Result;
 
@@ -8,48 +8,50 @@ use super::tools::Tools;
 use crate::table::Table;
 
 pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
-    let (followers, seconds) = if quick {
-        ("1000", "1")
+    let (subscribers, idle, beat) = if quick {
+        ("1000", "1", "1")
     } else {
-        ("15000", "20")
+        ("15000", "10", "10")
     };
     let mut table = Table::new(&[
         "server",
-        "followers",
-        "all in after, s",
+        "subscribers",
+        "all answered after, s",
+        "CPU to let one in, µs",
         "memory each, KiB",
-        "CPU while idle, s",
+        "CPU between heartbeats, s",
+        "CPU with a heartbeat, s",
+        "heard from",
         "faults",
     ]);
-    for kind in Kind::ALL {
+    for kind in tools.servers(&[Kind::Floor, Kind::Nchan, Kind::Axum, Kind::Hub]) {
         let server = Server::start(kind, tools)?;
         let process = server.process_id();
         let mut arguments = vec!["--name", kind.name(), "--pid", &process];
-        arguments.extend([
-            "--url",
-            &server.subscribe,
-            "--subs",
-            followers,
-            "--idle",
-            seconds,
-        ]);
-        let figures = tools.fanout(&arguments)?;
+        arguments.extend(["--url", &server.subscribe, "--subs", subscribers]);
+        arguments.extend(["--idle", idle, "--beat", beat]);
+        let figures = tools.peer("fanout", &arguments)?;
         table.row([
             kind.name().to_owned(),
-            followers.to_owned(),
+            subscribers.to_owned(),
             figures.fixed("connect_s", 2),
+            figures.fixed("connect_us_cpu", 1),
             figures.fixed("kb_per_conn", 2),
             figures.fixed("idle_cpu_s", 2),
+            figures.fixed("beat_cpu_s", 2),
+            figures.fixed("beats", 0),
             figures.faults(),
         ]);
     }
     let method = format!(
-        "{followers} followers connect one after the other as fast as they are let in, then wait \
-         for {seconds} s. Memory is the growth of the server's proportional set size; what the \
-         kernel keeps for a socket is not in it."
+        "{subscribers} subscribers connect at once, wait for {idle} s without a heartbeat, then for \
+         {beat} s in which the hub sends one to each (every 15 s; likewise axum; the others have \
+         none). Memory is the growth of the server's proportional set size from before the first to \
+         the end; what the kernel keeps for a socket is not in it. `heard from` are subscribers that \
+         were sent anything after the response's head."
     );
     Ok(Section {
-        title: "Idle followers",
+        title: "Idle subscribers",
         method,
         table,
     })

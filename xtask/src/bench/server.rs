@@ -1,8 +1,9 @@
-//! A server under load: the hub, the peer or the floor, always new.
+//! A server under load: the hub, a peer or the floor, always new.
 
+use std::fs;
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -14,31 +15,54 @@ use crate::{deadline, process};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Kind {
     /// Does nothing but write.
     Floor,
+    Nchan,
     Axum,
+    Express,
+    Fastapi,
     Hub,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 3] = [Self::Floor, Self::Axum, Self::Hub];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Floor,
+        Self::Nchan,
+        Self::Axum,
+        Self::Express,
+        Self::Fastapi,
+        Self::Hub,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor",
-            Self::Axum => "axum 0.8 `Sse` + tokio broadcast (in memory)",
+            Self::Nchan => "Nchan",
+            Self::Axum => "axum `Sse`",
+            Self::Express => "better-sse on Express",
+            Self::Fastapi => "sse-starlette on FastAPI",
             Self::Hub => "Tidings (durable)",
         }
     }
 
-    /// Where followers go, and publishers.
+    /// For a plot.
+    pub(super) fn short_name(self) -> &'static str {
+        match self {
+            Self::Hub => "Tidings",
+            Self::Axum => "axum",
+            other => other.name(),
+        }
+    }
+
+    /// Where subscribers go, and publishers.
     fn paths(self) -> (&'static str, &'static str) {
         match self {
             Self::Floor => ("/sub/{t}", "/pub"),
-            Self::Axum => ("/sub", "/pub"),
-            Self::Hub => ("/events?topic={te}", "/events?topic={te}"),
+            Self::Nchan => ("/sub?topic={t}", "/pub?topic={t}"),
+            Self::Axum | Self::Express | Self::Fastapi => ("/sub", "/pub"),
+            Self::Hub => ("/events?topic={t}", "/events?topic={t}"),
         }
     }
 }
@@ -67,11 +91,9 @@ impl Server {
             ..Setup::new(&tools.hub, folder.path())?
         };
         let base = format!("http://127.0.0.1:{}", setup.port);
-        let core = setup.core;
         let process = match kind {
-            Kind::Floor => Process::Other(start(&tools.floor(), core, setup.port)?),
-            Kind::Axum => Process::Other(start(&tools.peers.join("axum"), core, setup.port)?),
             Kind::Hub => Process::Hub(Hub::start(setup)?),
+            other => Process::Other(start(command(other, tools, &setup)?, setup.port)?),
         };
         let (subscribe, publish) = kind.paths();
         let (subscribe, publish) = (format!("{base}{subscribe}"), format!("{base}{publish}"));
@@ -92,11 +114,50 @@ impl Server {
     }
 }
 
-fn start(program: &Path, core: Option<usize>, port: u16) -> Result<process::Guard> {
-    let mut command = confined(program, core);
-    command.arg(port.to_string()).stdin(Stdio::null());
-    let guard = process::Guard::spawn(&program.display().to_string(), &mut command)?;
+fn command(kind: Kind, tools: &Tools, setup: &Setup) -> Result<Command> {
+    let (core, port) = (setup.core, setup.port.to_string());
+    let run = |program: &Path| confined(program, core);
+    let mut command = match kind {
+        Kind::Nchan => {
+            let file = configure(tools.nchan()?, setup)?;
+            let mut nginx = run(Path::new("/usr/sbin/nginx"));
+            nginx.arg("-p").arg(&setup.folder).arg("-c").arg(file);
+            return Ok(nginx);
+        }
+        Kind::Express => {
+            let mut node = run(Path::new("node"));
+            node.arg(tools.express()?.join("server.js"));
+            node
+        }
+        Kind::Fastapi => {
+            let folder = tools.fastapi()?;
+            let mut python = run(&folder.join("environment/bin/python"));
+            python.arg(folder.join("server.py"));
+            python
+        }
+        Kind::Axum => run(&tools.peers.join("axum")),
+        Kind::Floor | Kind::Hub => run(&tools.floor()),
+    };
+    command.arg(port);
+    Ok(command)
+}
+
+fn configure(template: &str, setup: &Setup) -> Result<PathBuf> {
+    let text = template
+        .replace("{port}", &setup.port.to_string())
+        .replace("{folder}", &setup.folder.display().to_string());
+    let file = setup.folder.join("nginx.conf");
+    fs::write(&file, text)?;
+    Ok(file)
+}
+
+fn start(mut command: Command, port: u16) -> Result<process::Guard> {
+    let name = command.get_program().display().to_string();
+    let mut guard = process::Guard::spawn(&name, command.stdin(Stdio::null()))?;
     deadline::wait_for("a server to listen", START_LIMIT, || {
+        if let Some(status) = guard.ended()? {
+            anyhow::bail!("it ended at its start: {status}");
+        }
         Ok(TcpStream::connect((hub::LOOPBACK, port)).ok().map(drop))
     })?;
     Ok(guard)

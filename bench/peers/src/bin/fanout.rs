@@ -3,13 +3,10 @@
 //! Understands those options of the yardstick's `sseload` that `cargo xtask bench` uses, and prints
 //! the same names, so that one may stand in for the other.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use bench_peers::{Followers, Histogram, Publisher, Target, Usage, data};
+use bench_peers::{Load, Manner, Numbering, Plan, Report, Target, Usage};
 use clap::Parser;
 use serde_json::json;
 
@@ -24,10 +21,13 @@ struct Options {
     /// Without it nothing is published, and only what connections cost is told
     #[arg(long)]
     pub_url: Option<Target>,
-    #[arg(long, default_value = "text/plain")]
-    pub_ctype: String,
+    /// Publish as one stream of NDJSON, to the topic `bench0`
+    #[arg(long)]
+    lines: bool,
     #[arg(long)]
     subs: usize,
+    #[arg(long, default_value_t = 1)]
+    topics: u64,
     #[arg(long, default_value_t = 0)]
     events: u64,
     /// Requests, where one makes many events
@@ -35,7 +35,7 @@ struct Options {
     posts: Option<u64>,
     /// Events per second; 0: as fast as they are answered
     #[arg(long, default_value_t = 0)]
-    rate: u32,
+    rate: u64,
     #[arg(long, default_value_t = 1)]
     publishers: u64,
     #[arg(long, default_value_t = 128)]
@@ -43,107 +43,66 @@ struct Options {
     /// Watch the idle connections for so many seconds
     #[arg(long, default_value_t = 0)]
     idle: u64,
+    /// And then for so many, in which each gets a heartbeat
+    #[arg(long, default_value_t = 0)]
+    beat: u64,
 }
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+/// What is still on its way to a server or from it when all are connected.
+const SETTLE: Duration = Duration::from_millis(300);
+const STALL: Duration = Duration::from_secs(5);
+const LINES: Manner = Manner::Lines {
+    window: 8192,
+    chunk: 512,
+};
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let before = Usage::of(options.pid)?;
-    let connecting = Instant::now();
-    let mut followers = Followers::connect(options.subs, &options.url, "")?;
-    followers.wait_until_ready(Duration::from_secs(60))?;
-    let connect_s = connecting.elapsed().as_secs_f64();
-    let idle = Usage::of(options.pid)?;
-    thread::sleep(Duration::from_secs(options.idle));
-    let idle_cpu_s = Usage::of(options.pid)?.cpu_s - idle.cpu_s;
-
-    let schedule = Arc::new(Schedule::new(&options));
-    let start = schedule.start;
-    let target = options.pub_url.iter();
-    let publishers: Vec<_> = target
-        .flat_map(|target| (0..options.publishers).map(move |_| target.clone()))
-        .map(|target| {
-            let kind = options.pub_ctype.clone();
-            let (body, schedule) = (data(options.size), Arc::clone(&schedule));
-            thread::spawn(move || schedule.publish(Publisher::connect(&target, &kind, &body)?))
-        })
-        .collect();
-    let mut latency = Histogram::default();
-    followers.wait_for(options.events, Duration::from_secs(10), |number| {
-        latency.add(start.elapsed().saturating_sub(schedule.sent_at(number)));
-    })?;
-    let secs = start.elapsed().as_secs_f64();
-    for publisher in publishers {
-        publisher
-            .join()
-            .map_err(|_| anyhow::anyhow!("a publisher panicked"))??;
-    }
-    let used = Usage::of(options.pid)?.cpu_s - idle.cpu_s;
-    let (lost, dups) = followers.lost_and_doubled(options.events);
-    // With several publishers, or several events in a request, who sent the n-th event is not known.
-    let known = options.publishers == 1 && options.posts.is_none();
-    let mut us = |percent| {
-        if known {
-            latency.percentile(percent)
-        } else {
-            0
-        }
+    let server = || Usage::of(options.pid);
+    let numbering = Numbering {
+        topics: options.topics,
+        publishers: options.publishers,
     };
-    let report = json!({
-        "name": options.name, "subs": options.subs, "bad": 0, "closed": followers.closed,
-        "connect_s": connect_s, "idle_cpu_s": idle_cpu_s,
-        "kb_per_conn": (idle.memory_kib - before.memory_kib) / options.subs as f64,
-        "delivered": followers.delivered, "lost": lost, "dups": dups, "secs": secs,
-        "per_s": followers.delivered as f64 / secs,
-        "pub_per_s": options.events as f64 / secs,
-        "us_cpu_per_delivery": used * 1e6 / followers.delivered.max(1) as f64,
-        "lat_us": { "p50": us(50), "p99": us(99) },
-    });
+    let before = server()?;
+    let mut load = Load::new(numbering)?;
+    let start = Instant::now();
+    load.follow(options.subs, &options.url, "")?;
+    let connect_s = load.wait_until_ready(start, CONNECT_LIMIT)?;
+    load.wait(SETTLE)?;
+    let connected = server()?;
+    load.wait(Duration::from_secs(options.idle))?;
+    let quiet = server()?;
+    load.wait(Duration::from_secs(options.beat))?;
+    let idle = server()?;
+    let mut report = Report::default();
+    report.add(json!({
+        "name": options.name, "subs": options.subs, "topics": options.topics,
+        "events": options.events, "connect_s": connect_s,
+        "connect_us_cpu": connected.since(&before).cpu_s() * 1e6 / options.subs as f64,
+        "idle_cpu_s": quiet.since(&connected).cpu_s(), "beat_cpu_s": idle.since(&quiet).cpu_s(),
+        "beats": load.followers_beyond(0),
+        "kb_per_conn": idle.since(&before).memory_kib / options.subs as f64,
+    }));
+    if let Some(target) = &options.pub_url {
+        let manner = if options.lines { LINES } else { Manner::Events };
+        load.publishers(target, manner, "bench0", options.size)?;
+        let plan = Plan {
+            events: options.posts.unwrap_or(options.events),
+            rate: options.rate,
+        };
+        let expected = options.events * options.subs as u64 / options.topics;
+        let (server_before, load_before) = (server()?, Usage::of(std::process::id())?);
+        let seconds = load.run(plan, expected, STALL)?;
+        let used = server()?.since(&server_before);
+        let own = Usage::of(std::process::id())?.since(&load_before);
+        report.add(load.tally.json(expected, seconds));
+        report.usage(&used, &own, seconds, load.tally.delivered);
+        report.add(json!({
+            "pub_per_s": options.events as f64 / seconds, "pub_us": load.receipts.json(),
+        }));
+    }
+    report.add(json!({ "bad": load.refused, "closed": load.closed }));
     println!("{report}");
     Ok(())
-}
-
-/// Which request is next, when it is due, and when each was sent.
-struct Schedule {
-    start: Instant,
-    next: AtomicU64,
-    period: Duration,
-    sent_us: Vec<AtomicU64>,
-}
-
-impl Schedule {
-    fn new(options: &Options) -> Self {
-        let posts = options.posts.unwrap_or(options.events);
-        let period = Duration::from_secs(1)
-            .checked_div(options.rate)
-            .unwrap_or_default();
-        let sent_us = (0..posts).map(|_| AtomicU64::new(0)).collect();
-        Self {
-            start: Instant::now(),
-            next: AtomicU64::new(0),
-            period,
-            sent_us,
-        }
-    }
-
-    fn publish(&self, mut publisher: Publisher) -> Result<()> {
-        loop {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(sent) = self.sent_us.get(number as usize) else {
-                return Ok(());
-            };
-            let due = self.period * number as u32;
-            // This is the load's own pace, not a wait for something to happen.
-            thread::sleep(due.saturating_sub(self.start.elapsed()));
-            sent.store(self.start.elapsed().as_micros() as u64, Ordering::Relaxed);
-            publisher.publish()?;
-        }
-    }
-
-    fn sent_at(&self, number: u64) -> Duration {
-        let sent = self
-            .sent_us
-            .get(number as usize)
-            .map_or(0, |sent| sent.load(Ordering::Relaxed));
-        Duration::from_micros(sent)
-    }
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bench_peers::{now_ns, write_data};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
@@ -117,15 +118,22 @@ impl Server {
             .take_while(|byte| byte.is_ascii_digit())
             .map(|byte| char::from(*byte))
             .collect();
-        let mut left: usize = digits.parse().unwrap_or(0);
-        let event = format!("id: 1234567890123456\ndata: {}\n\n", bench_peers::data(128));
-        while left > 0 {
-            let count = left.min(BLOCK_BYTES / event.len());
-            let block = format!("{:x}\r\n{}\r\n", count * event.len(), event.repeat(count));
+        let events: u64 = digits.parse().unwrap_or(0);
+        let mut sequence = 0;
+        while sequence < events {
+            let (mut block, now) = (Vec::with_capacity(2 * BLOCK_BYTES), now_ns());
+            while sequence < events && block.len() < BLOCK_BYTES {
+                block.extend_from_slice(b"id: 1234567890123456\ndata: ");
+                write_data(&mut block, sequence, now, 128);
+                block.extend_from_slice(b"\n\n");
+                sequence += 1;
+            }
+            let mut chunk = format!("{:x}\r\n", block.len()).into_bytes();
+            chunk.extend_from_slice(&block);
+            chunk.extend_from_slice(b"\r\n");
             self.followers
                 .iter_mut()
-                .for_each(|follower| write_all(follower, block.as_bytes()));
-            left -= count;
+                .for_each(|follower| write_all(follower, &chunk));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One connection to a hub.
 
-use std::{error::Error, fmt, io, time::Duration};
+use std::{error::Error, fmt, io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use hyper::{
@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::JoinHandle};
 
 use super::hub_url::HubUrl;
-use crate::{arguments::Client, failure::Failure};
+use crate::{arguments, failure::Failure};
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,9 +33,9 @@ pub(crate) struct ConnectError {
 }
 
 impl Door {
-    pub(crate) fn new(client: &Client) -> Result<Self, Failure> {
-        let authorization = client.token.as_deref().map(bearer).transpose()?;
-        let url = HubUrl::parse(&client.url)?;
+    pub(crate) fn new(hub: &arguments::Hub) -> Result<Self, Failure> {
+        let authorization = hub.token.as_deref().map(bearer).transpose()?;
+        let url = HubUrl::parse(&hub.url)?;
         Ok(Self { url, authorization })
     }
 
@@ -50,8 +50,17 @@ impl Door {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}/events{separator}{query}", self.url.prefix))
-            .header(HOST, &self.url.authority)
-            .header(USER_AGENT, concat!("tidings/", env!("CARGO_PKG_VERSION")));
+            .header(HOST, &self.url.authority);
+        self.introduce(request)
+    }
+
+    /// The same to subscribe over HTTP/2, which has the host in the URL.
+    pub(crate) fn events_absolute(&self, query: &str) -> request::Builder {
+        self.introduce(Request::get(format!("{}/events?{query}", self.url)))
+    }
+
+    fn introduce(&self, request: request::Builder) -> request::Builder {
+        let request = request.header(USER_AGENT, concat!("tidings/", env!("CARGO_PKG_VERSION")));
         match &self.authorization {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,
@@ -64,15 +73,8 @@ impl Door {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let failed = |source| ConnectError {
-            url: self.url.clone(),
-            source,
-        };
-        let stream = TcpStream::connect((&*self.url.host, self.url.port));
-        let stream = tokio::time::timeout(CONNECT_PATIENCE, stream)
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(failed)?;
+        let failed = |source| self.failed(source);
+        let stream = self.stream().await.map_err(failed)?;
         // Small requests must not wait for each other's acknowledgement; if not, they are slower.
         let _ = stream.set_nodelay(true);
         let (sender, driver) = http1::handshake(TokioIo::new(stream))
@@ -81,6 +83,27 @@ impl Door {
         // What goes wrong on the connection is told by the response.
         let driver = tokio::spawn(async move { driver.await.unwrap_or_default() });
         Ok(Connection { sender, driver })
+    }
+
+    /// The address that [`Door::connect`] finds now.
+    pub(crate) async fn address(&self) -> Result<SocketAddr, ConnectError> {
+        let stream = self.stream().await;
+        let address = stream.and_then(|stream| stream.peer_addr());
+        address.map_err(|source| self.failed(source))
+    }
+
+    async fn stream(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect((&*self.url.host, self.url.port));
+        tokio::time::timeout(CONNECT_PATIENCE, stream)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn failed(&self, source: io::Error) -> ConnectError {
+        ConnectError {
+            url: self.url.clone(),
+            source,
+        }
     }
 }
 
@@ -101,7 +124,9 @@ pub(crate) struct Connection<B> {
 
 impl<B: Body<Data = Bytes> + Send + 'static> Connection<B> {
     /// Sends the request, and waits for the head of the answer; the body may still be on its way.
+    /// That of the one before must not be.
     pub(crate) async fn send(&mut self, request: Request<B>) -> hyper::Result<Response<Incoming>> {
+        self.sender.ready().await?;
         self.sender.send_request(request).await
     }
 }

@@ -1,28 +1,15 @@
 //! What is told on stderr while lines are published.
 
-use std::{
-    fmt::Display,
-    io::{Write, stderr},
-    time::{Duration, Instant},
-};
+use std::{fmt::Display, time::Instant};
 
-use crate::notice;
-
-/// How often a terminal's line is rewritten.
-const REWRITE_EVERY: Duration = Duration::from_millis(200);
-
-/// How often a line is written where nobody watches.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
+use crate::status_line::StatusLine;
 
 /// Counts, and says so now and then.
 #[derive(Debug)]
 pub(crate) struct Progress {
     wanted: bool,
-    watched: bool,
     began: Instant,
-    shown: Instant,
-    /// Whether the cursor stands behind a line that is to be rewritten.
-    open: bool,
+    line: StatusLine,
 }
 
 impl Progress {
@@ -30,39 +17,21 @@ impl Progress {
     pub(crate) fn new(wanted: bool, now: Instant) -> Self {
         Self {
             wanted,
-            watched: notice::is_watched(),
             began: now,
-            shown: now,
-            open: false,
+            line: StatusLine::new(now),
         }
     }
 
     /// So many are acknowledged.
     pub(crate) fn show(&mut self, count: u64, now: Instant) {
-        let every = if self.watched {
-            REWRITE_EVERY
-        } else {
-            REPORT_EVERY
-        };
-        if !self.wanted || now.duration_since(self.shown) < every {
-            return;
-        }
-        self.shown = now;
-        let text = self.summary("published", count, now);
-        if self.watched {
-            self.open = true;
-            let _ = write!(stderr(), "\r\x1b[K{text}");
-        } else {
-            notice::say(text);
+        if self.wanted && self.line.is_due(now) {
+            self.line.show(self.summary("published", count, now));
         }
     }
 
     /// Says something else in between.
     pub(crate) fn say(&mut self, line: impl Display) {
-        if std::mem::take(&mut self.open) {
-            let _ = write!(stderr(), "\r\x1b[K");
-        }
-        notice::say(line);
+        self.line.say(line);
     }
 
     /// The end of it.

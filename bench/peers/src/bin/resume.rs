@@ -1,0 +1,177 @@
+//! Followers that all come back at once and want what they missed, while others follow live: how
+//! fast they get it, what it costs, and what the others notice.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use bench_peers::{
+    Histogram, Load, Manner, Numbering, Plan, Report, Target, Usage, fill, memory_kib, post,
+};
+use clap::Parser;
+use serde_json::json;
+
+#[derive(Parser)]
+struct Options {
+    #[arg(long)]
+    name: String,
+    #[arg(long)]
+    pid: u32,
+    /// `{t}` is the topic
+    #[arg(long)]
+    url: Target,
+    /// Takes `application/json`, and text for the topic `{t}`
+    #[arg(long)]
+    pub_url: Target,
+    #[arg(long)]
+    subs: usize,
+    /// That each is behind
+    #[arg(long)]
+    events: u64,
+    /// First make the hub's memory forget them, by this much of another topic's
+    #[arg(long, default_value_t = 0)]
+    push_out_mib: u64,
+    #[arg(long, default_value_t = 128)]
+    size: usize,
+    #[arg(long, default_value_t = 100)]
+    live: usize,
+    /// Seconds of live traffic before, to compare with
+    #[arg(long, default_value_t = 4)]
+    calm: u64,
+}
+
+/// Live events per second.
+const RATE: u64 = 200;
+const LIMIT: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_secs(10);
+const ONE: Numbering = Numbering {
+    topics: 1,
+    publishers: 1,
+};
+/// What a hub does after so much was published, and connections that are new, are not what is
+/// compared with.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// What goes on while others follow live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    WarmUp,
+    Calm,
+    Busy,
+    Done,
+}
+
+impl Phase {
+    fn set(self, phase: &AtomicU8) {
+        phase.store(self as u8, Ordering::Relaxed);
+    }
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let first = fill(&options.pub_url, "bench0", options.events, options.size)?;
+    for _ in 0..options.push_out_mib {
+        let data = "x".repeat((1 << 20) - 1024);
+        post(
+            &options.pub_url,
+            &json!({ "topic": "bench-filler", "data": data }),
+        )?;
+    }
+    let phase = AtomicU8::new(Phase::WarmUp as u8);
+    thread::scope(|scope| {
+        let live = scope.spawn(|| follow_live(&options, &phase));
+        thread::sleep(WARM_UP);
+        Phase::Calm.set(&phase);
+        thread::sleep(Duration::from_secs(options.calm));
+        let report = resume(&options, &first, &phase);
+        Phase::Done.set(&phase);
+        let live = live
+            .join()
+            .map_err(|_| anyhow!("the live load panicked"))??;
+        let mut report = report?;
+        report.add(
+            json!({ "calm_us": live.calm.json(), "busy_us": live.busy.json(),
+            "live_lost": live.lost }),
+        );
+        println!("{report}");
+        Ok(())
+    })
+}
+
+fn resume(options: &Options, first: &str, phase: &AtomicU8) -> Result<Report> {
+    let (server, own) = (Usage::of(options.pid)?, Usage::of(std::process::id())?);
+    Phase::Busy.set(phase);
+    let start = Instant::now();
+    let mut load = Load::new(ONE)?;
+    load.follow(
+        options.subs,
+        &options.url,
+        &format!("Last-Event-ID: {first}\r\n"),
+    )?;
+    let expected = options.events * options.subs as u64;
+    let (mut peak_kib, mut looked) = (server.memory_kib, start);
+    let (mut progress, mut seen) = (start, 0);
+    while load.tally.delivered < expected && progress.elapsed() < STALL {
+        load.step(Duration::from_millis(20))?;
+        if load.tally.delivered > seen {
+            (progress, seen) = (Instant::now(), load.tally.delivered);
+        }
+        if looked.elapsed() > Duration::from_millis(100) {
+            (peak_kib, looked) = (peak_kib.max(memory_kib(options.pid)?), Instant::now());
+        }
+    }
+    let seconds = (progress - start).as_secs_f64();
+    let used = Usage::of(options.pid)?.since(&server);
+    let own = Usage::of(std::process::id())?.since(&own);
+    let mut report = Report::default();
+    report.add(
+        json!({ "name": options.name, "subs": options.subs, "events": options.events,
+        "bad": load.refused, "closed": load.closed,
+        "peak_growth_kib": peak_kib.max(server.memory_kib + used.memory_kib) - server.memory_kib }),
+    );
+    report.add(load.tally.json(expected, seconds));
+    report.usage(&used, &own, seconds, load.tally.delivered);
+    Ok(report)
+}
+
+struct Live {
+    calm: Histogram,
+    busy: Histogram,
+    lost: u64,
+}
+
+/// Live followers on a thread of their own: they are to notice the server, not the load.
+fn follow_live(options: &Options, phase: &AtomicU8) -> Result<Live> {
+    let mut load = Load::new(ONE)?;
+    let url = options.url.of_topic("bench-live");
+    load.follow(options.live, &url, "")?;
+    load.wait_until_ready(Instant::now(), LIMIT)?;
+    let target = options.pub_url.of_topic("bench-live");
+    load.publishers(&target, Manner::Events, "bench-live", options.size)?;
+    let (mut before, mut events) = (Phase::WarmUp as u8, 0);
+    let (mut calm, mut busy) = (Histogram::default(), Histogram::default());
+    loop {
+        let now = phase.load(Ordering::Relaxed);
+        if now != before {
+            let times = std::mem::take(&mut load.tally.latency);
+            if before == Phase::Calm as u8 {
+                calm = times;
+            } else if before == Phase::Busy as u8 {
+                busy = times;
+            }
+            if now == Phase::Done as u8 {
+                let lost = events * options.live as u64 - load.tally.delivered;
+                return Ok(Live { calm, busy, lost });
+            }
+            before = now;
+        }
+        let step = Plan {
+            events: RATE / 20,
+            rate: RATE,
+        };
+        events += step.events;
+        load.run(step, events * options.live as u64, STALL)?;
+    }
+}

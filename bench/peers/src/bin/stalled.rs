@@ -1,0 +1,132 @@
+//! Followers that never read, and others of the same topic that do: how much the server's memory
+//! grows, and what the others notice.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bench_peers::{Load, Manner, Numbering, Plan, Report, Target, Usage, memory_kib};
+use clap::Parser;
+use serde_json::json;
+use socket2::{Domain, Socket, Type};
+
+#[derive(Parser)]
+struct Options {
+    #[arg(long)]
+    name: String,
+    #[arg(long)]
+    pid: u32,
+    #[arg(long)]
+    url: Target,
+    /// Takes NDJSON
+    #[arg(long)]
+    pub_url: Target,
+    /// That never read
+    #[arg(long)]
+    subs: usize,
+    /// That do
+    #[arg(long, default_value_t = 100)]
+    live: usize,
+    /// Published to those that never read
+    #[arg(long)]
+    events: u64,
+    /// Published before, to compare with
+    #[arg(long)]
+    calm_events: u64,
+    /// Events per second
+    #[arg(long)]
+    rate: u64,
+    /// Published to another topic before anything else, so that the server's memory of recent
+    /// events is full already
+    #[arg(long)]
+    filler_events: u64,
+    #[arg(long, default_value_t = 128)]
+    size: usize,
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_secs(5);
+/// What a follower that never reads lets the kernel keep for it.
+const RECEIVE_BYTES: usize = 4096;
+const LINES: Manner = Manner::Lines {
+    window: 8192,
+    chunk: 512,
+};
+const ONE: Numbering = Numbering {
+    topics: 1,
+    publishers: 1,
+};
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let mut filler = Load::new(ONE)?;
+    filler.publishers(&options.pub_url, LINES, "bench-filler", options.size)?;
+    filler.run(plan(options.filler_events, 0), 0, STALL)?;
+
+    let mut load = Load::new(ONE)?;
+    load.follow(options.live, &options.url, "")?;
+    load.wait_until_ready(Instant::now(), LIMIT)?;
+    load.publishers(&options.pub_url, LINES, "bench0", options.size)?;
+    let live = options.live as u64;
+    load.run(
+        plan(options.calm_events, options.rate),
+        options.calm_events * live,
+        STALL,
+    )?;
+    let calm = std::mem::take(&mut load.tally.latency);
+
+    let stalled = (0..options.subs)
+        .map(|_| stall(&options.url))
+        .collect::<Result<Vec<_>>>()?;
+    let server = Usage::of(options.pid)?;
+    let (expected, mut peak_kib) = (
+        (options.calm_events + options.events) * live,
+        server.memory_kib,
+    );
+    let start = Instant::now();
+    // In parts, to look at the memory between them.
+    let mut sent = options.calm_events;
+    for _ in 0..PARTS {
+        sent += options.events / PARTS;
+        load.run(
+            plan(options.events / PARTS, options.rate),
+            sent * live,
+            STALL,
+        )?;
+        peak_kib = peak_kib.max(memory_kib(options.pid)?);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let used = Usage::of(options.pid)?.since(&server);
+    let mut report = Report::default();
+    report.add(load.tally.json(expected, seconds));
+    report.add(json!({
+        "name": options.name, "subs": options.subs, "events": options.events,
+        "live": options.live, "bad": load.refused, "closed": load.closed,
+        "calm_us": calm.json(), "busy_us": load.tally.latency.json(),
+        "peak_growth_kib": peak_kib - server.memory_kib, "server_busy": used.cpu_s() / seconds,
+    }));
+    drop(stalled);
+    println!("{report}");
+    Ok(())
+}
+
+const PARTS: u64 = 20;
+
+fn plan(events: u64, rate: u64) -> Plan {
+    Plan { events, rate }
+}
+
+/// Asks for its stream, sees the answer begin, and never reads again.
+fn stall(target: &Target) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+    socket.connect(&target.address.into())?;
+    let mut stream = TcpStream::from(socket);
+    let (path, address) = (target.path(0), target.address);
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+    stream
+        .read_exact(&mut [0])
+        .context("no answer to a follower that never reads")?;
+    Ok(stream)
+}

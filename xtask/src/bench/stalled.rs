@@ -1,0 +1,60 @@
+//! Subscribers that never read.
+
+use anyhow::Result;
+
+use super::Section;
+use super::server::{Kind, Server};
+use super::tools::Tools;
+use crate::table::Table;
+
+pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
+    let (crowd, events, calm) = if quick {
+        ("50", "4000", "2000")
+    } else {
+        ("2000", "100000", "25000")
+    };
+    // The hub keeps 64 MiB of recent events: so many of 128 bytes are more.
+    let (rate, filler) = if quick {
+        ("5000", "1000")
+    } else {
+        ("5000", "500000")
+    };
+    let mut table = Table::new(&[
+        "server",
+        "that never read",
+        "events",
+        "memory growth at most, KiB",
+        "others' p99 before, ms",
+        "others' p99 meanwhile, ms",
+        "faults",
+    ]);
+    for kind in tools.servers(&[Kind::Hub]) {
+        let server = Server::start(kind, tools)?;
+        let (process, lines) = (server.process_id(), format!("{}/events", server.base));
+        let mut arguments = vec!["--name", kind.name(), "--pid", &process];
+        arguments.extend(["--url", &server.subscribe, "--pub-url", &lines]);
+        arguments.extend(["--subs", crowd, "--events", events, "--rate", rate]);
+        arguments.extend(["--calm-events", calm, "--filler-events", filler]);
+        let figures = tools.peer("stalled", &arguments)?;
+        table.row([
+            kind.name().to_owned(),
+            crowd.to_owned(),
+            events.to_owned(),
+            figures.fixed("peak_growth_kib", 0),
+            figures.ms("calm_us.p99"),
+            figures.ms("busy_us.p99"),
+            figures.faults(),
+        ]);
+    }
+    let method = format!(
+        "{crowd} subscribers that take the beginning of their response and then nothing, while \
+         {events} events of 128 bytes are published to them at {rate} a second; 100 others of the same \
+         topic read, and are compared with themselves before the {crowd} came. The hub's memory of \
+         recent events was filled before, so what grows is what the {crowd} hold."
+    );
+    Ok(Section {
+        title: "Subscribers that never read",
+        method,
+        table,
+    })
+}
