@@ -272,13 +272,10 @@ impl Crowd {
             }
             Some(span) if span.is_empty() => {
                 self.move_to(number, span.to);
+                self.spans.put_back(span);
                 None
             }
-            Some(span) => {
-                let span = StdArc::new(span);
-                self.spans.put(span.clone());
-                Some(CrowdStep::Span(span))
-            }
+            Some(span) => Some(CrowdStep::Span(self.spans.put(span))),
             None => Some(self.behind(number, source, place)),
         }
     }
@@ -431,9 +428,9 @@ impl Crowd {
     }
 
     /// All that there is for a member in the window. `None`: it does not reach back so far.
-    fn read(&self, number: u32, next: u64, now_ms: u64) -> Option<Span> {
+    fn read(&mut self, number: u32, next: u64, now_ms: u64) -> Option<Span> {
         let member = self.members.get(number as usize)?;
-        let mut span = Span::new(member.source(number), member.place);
+        let mut span = self.spans.begin(member.source(number), member.place);
         let channels: SmallVec<[&Channel; 1]> = member
             .follows
             .iter()
@@ -489,7 +486,7 @@ impl Crowd {
     /// Keeps what was read as spans for those who wait for it.
     fn keep(&mut self, source: Source, place: Place, page: Page, now_ms: u64) -> Outcome {
         let mut from = place;
-        let mut span = Span::new(source, from);
+        let mut span = self.spans.begin(source, from);
         let mut kept = 0;
         for stored in page.frames {
             let begun = place.offset > 0 && stored.sequence == place.sequence;
@@ -508,8 +505,8 @@ impl Crowd {
                 }
                 // The rest of the frame is for the next one.
                 from = span.to;
-                let full = std::mem::replace(&mut span, Span::new(source, from));
-                self.spans.put(StdArc::new(full));
+                let full = std::mem::replace(&mut span, self.spans.begin(source, from));
+                self.spans.put(full);
                 kept += 1;
                 if kept == KEPT_MAX {
                     return Outcome::Spans;
@@ -526,7 +523,7 @@ impl Crowd {
         // There may be more on disk and in the window.
         span.is_full = true;
         if !span.is_empty() {
-            self.spans.put(StdArc::new(span));
+            self.spans.put(span);
         }
         Outcome::Spans
     }

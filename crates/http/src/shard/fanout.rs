@@ -59,6 +59,10 @@ const READY_TURN: usize = 16;
 /// Those with a backlog who are served in one turn.
 const BEHIND_TURN: usize = 16;
 
+/// As many where others have news, who come first. A backlog goes on 64 KiB at a time, and each of
+/// those takes as long as several small writes.
+const BEHIND_BESIDE_READY: usize = 2;
+
 /// Reads of the log at once. More of them would take the disk from the committer.
 const READS_MAX: usize = 4;
 
@@ -298,7 +302,12 @@ impl<L: Link> Shard<L> {
             };
             self.serve(slot);
         }
-        for _ in 0..BEHIND_TURN {
+        let turn = if self.ready.is_empty() {
+            BEHIND_TURN
+        } else {
+            BEHIND_BESIDE_READY
+        };
+        for _ in 0..turn {
             let Some(slot) = self.behind.pop_front() else {
                 break;
             };
