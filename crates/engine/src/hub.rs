@@ -160,9 +160,17 @@ impl Hub {
         let place = resolver
             .resolve(start, &selection)
             .map_err(SubscribeError::Log)?;
+        // Who begins with whatever is there misses nothing of what is not.
+        let forgotten_before = match start {
+            Start::Earliest | Start::Last(_) => selection
+                .with(|s| self.0.log.forgotten_before(s))
+                .map_err(SubscribeError::Log)?,
+            _ => 0,
+        };
         let signal = Arc::new(Signal::default());
         let registered = self.register(&signal)?;
-        Subscription::new(self.0.clone(), selection, signal, place, registered)
+        let new = Subscription::new(self.0.clone(), selection, signal, place, registered)?;
+        Ok(new.without(forgotten_before))
     }
 
     /// Registers under the lock that [`Hub::close_to_subscribers`] takes, so that none slips past it.

@@ -31,6 +31,8 @@ pub struct Subscription {
     membership: Membership,
     cursor: u64,
     gap: Option<Box<Gap>>,
+    /// That some was forgotten before this sequence needs not be told any more.
+    told: u64,
     registered: usize,
 }
 
@@ -140,6 +142,7 @@ impl Subscription {
             membership: Membership::default(),
             cursor,
             gap: gap.map(Box::new),
+            told: 0,
             registered,
         };
         let Self {
@@ -154,6 +157,12 @@ impl Subscription {
             None => return Err(SubscribeError::TooManyComplexPatterns { max }),
         }
         Ok(subscription)
+    }
+
+    /// Says that nobody asked for what was forgotten before this sequence.
+    pub(crate) fn without(mut self, forgotten_before: u64) -> Self {
+        self.told = forgotten_before;
+        self
     }
 
     /// The next thing for the subscriber, or a wake-up when there is one.
@@ -236,6 +245,11 @@ impl Subscription {
             }
             Err(error) => return Err(error),
         };
+        let forgotten = page.forgotten_before.unwrap_or(0);
+        if self.told < forgotten {
+            self.told = forgotten;
+            return Ok(Some(self.tell_forgotten(forgotten)));
+        }
         self.cursor = self.cursor.max(page.next);
         let frames: Vec<Bytes> = page
             .frames
@@ -286,6 +300,20 @@ impl Subscription {
                 ..ReadLimits::default()
             },
         }
+    }
+
+    /// Of what was asked for some is gone, and what is left of it follows.
+    fn tell_forgotten(&self, before: u64) -> Step {
+        add(&self.shared.counters.gaps, 1);
+        Step::Gap(Gap {
+            from: self.position().to_string(),
+            to: Position {
+                epoch: self.shared.epoch.clone(),
+                sequence: before.saturating_sub(1),
+            },
+            resumes_after: self.position(),
+            reason: GapReason::Retention,
+        })
     }
 
     fn skip_to(&mut self, cursor: u64, reason: GapReason) -> Step {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{size, span};
+use crate::{size, span, topic_rule::TopicRule};
 
 /// Server-sent events that never miss.
 #[derive(Debug, Parser)]
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Follow topics and print their events
     #[command(after_help = EXIT_CODES)]
     Subscribe(Subscribe),
-    /// Look into a log on disk; a hub may be running on it
+    /// Look into a log on disk, also while a hub runs on it; or repair it
     #[command(subcommand, after_help = EXIT_CODES)]
     Log(Log),
 }
@@ -91,6 +91,11 @@ pub(crate) struct Serve {
     /// Forget events older than this
     #[arg(long, value_name = "DURATION", value_parser = span::parse_positive)]
     pub(crate) retention_age: Option<Duration>,
+    /// Keep of each topic that a pattern matches what this says, in the place of the above, like
+    /// "orders/* age=7d bytes=1GiB events=1000"; repeatable, the first that matches counts; in the
+    /// configuration file: a [[retention]] table with pattern, age, bytes, events for each
+    #[arg(long, value_name = "PATTERN LIMITS")]
+    pub(crate) retention_topic: Vec<TopicRule>,
     /// How often a quiet stream gets a sign of life
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = span::parse_positive)]
     pub(crate) heartbeat: Duration,
@@ -235,6 +240,24 @@ pub(crate) enum Log {
     /// Print every record
     #[command(after_help = EXIT_CODES)]
     Dump(Inspected),
+    /// Read every record and count them by topic
+    #[command(after_help = EXIT_CODES)]
+    Stats(Inspected),
+    /// Make a damaged log whole again, as far as it can be read; not while a hub runs on it
+    ///
+    /// What cannot be read is left out, and subscribers that ask for it are told. Nothing is deleted:
+    /// each file that is written anew stays in the directory under another name.
+    #[command(after_help = EXIT_CODES)]
+    Repair(Repairing),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Repairing {
+    /// The hub's data directory
+    pub(crate) dir: PathBuf,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

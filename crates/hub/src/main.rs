@@ -21,6 +21,7 @@ mod serve;
 mod size;
 mod span;
 mod subscribe;
+mod topic_rule;
 
 use std::{ffi::OsString, process::ExitCode};
 

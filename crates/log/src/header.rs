@@ -5,12 +5,12 @@
 //! 8   version        4   1 or 2
 //! 12  epoch length   4   1 to 64
 //! 16  first sequence 8
-//! 24  created        8   unix milliseconds
+//! 24  created        8   unix milliseconds; of a compacted segment which rules it was made by
 //! 32  salt           8   the same in all segments of a log
 //! 40  epoch         64   zeros behind it
-//! 104 flags          4   1: commits were not synced one by one
+//! 104 flags          4   1: commits were not synced one by one; 2: compacted
 //! 108 follows        8   one past the last sequence of the segment before
-//! 116 zeros          8
+//! 116 end            8   of a compacted segment one past the last sequence, else 0
 //! 124 crc32c         4   of the 124 bytes before
 //! ```
 
@@ -43,6 +43,12 @@ const CRC_AT: usize = HEADER_BYTES - 4;
 /// Commits were not synced one by one: a crash may have lost acknowledged ones.
 const LAZY: u32 = 1;
 
+/// In the place of the rules of a compacted segment: it holds what could be read of a damaged one.
+pub(crate) const REPAIRED: u64 = u64::MAX;
+
+/// Only some records of what was there are left.
+const COMPACTED: u32 = 2;
+
 /// What a segment says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
@@ -58,6 +64,8 @@ pub(crate) struct SegmentHeader {
     /// One past the last sequence of the segment before. Between it and `first` are sequences that
     /// a crash may have lost, and that are not given again.
     pub(crate) follows: u64,
+    /// Of a compacted segment one past the last sequence that it stands for, else 0.
+    pub(crate) end: u64,
 }
 
 /// What the beginning of a file turned out to be.
@@ -69,6 +77,14 @@ pub(crate) enum HeaderFound {
 }
 
 impl SegmentHeader {
+    /// One past the last sequence of a segment that holds so many records.
+    pub(crate) fn end_with(&self, records: u32) -> u64 {
+        match self.end {
+            0 => self.first.saturating_add(u64::from(records)),
+            end => end,
+        }
+    }
+
     pub(crate) fn epoch_fits(epoch: &str) -> bool {
         (1..=EPOCH_BYTES_MAX).contains(&epoch.len())
     }
@@ -84,9 +100,11 @@ impl SegmentHeader {
         out.extend_from_slice(self.epoch.as_bytes());
         out.resize(FLAGS_AT, 0);
         if self.version > 1 {
-            let flags = if self.lazy { LAZY } else { 0 };
-            out.extend_from_slice(&flags.to_le_bytes());
+            let lazy = if self.lazy { LAZY } else { 0 };
+            let compacted = if self.end > 0 { COMPACTED } else { 0 };
+            out.extend_from_slice(&(lazy | compacted).to_le_bytes());
             out.extend_from_slice(&self.follows.to_le_bytes());
+            out.extend_from_slice(&self.end.to_le_bytes());
         }
         out.resize(CRC_AT, 0);
         out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
@@ -117,11 +135,16 @@ impl SegmentHeader {
         let (first, created_ms, salt) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let epoch = fields.text(epoch_bytes)?.to_owned();
         let mut fields = Fields(covered.get(FLAGS_AT..)?);
-        let (flags, follows) = match version {
-            1 => (0, first),
-            _ => (fields.u32()?, fields.u64()?),
+        let (flags, follows, end) = match version {
+            1 => (0, first, 0),
+            _ => (fields.u32()?, fields.u64()?, fields.u64()?),
         };
-        if !Self::epoch_fits(&epoch) || first == 0 || follows > first || flags > LAZY {
+        let known = flags & !(LAZY | COMPACTED) == 0;
+        let ends = match flags & COMPACTED {
+            0 => end == 0,
+            _ => end >= first,
+        };
+        if !Self::epoch_fits(&epoch) || first == 0 || follows > first || !known || !ends {
             return None;
         }
         Some(HeaderFound::Good(Self {
@@ -132,6 +155,7 @@ impl SegmentHeader {
             salt,
             lazy: flags & LAZY != 0,
             follows,
+            end,
         }))
     }
 }

@@ -12,7 +12,7 @@ use crate::index_file::FileIndex;
 use crate::record::Record;
 use crate::recovery::{good_header, later_commit};
 use crate::scanner::{Scanner, Step};
-use crate::segment::{index_name, log_name, name_sequence};
+use crate::segment::{Span, index_name, log_name, name_sequence};
 use crate::storage::{Storage, StorageFile};
 
 /// What there is in a directory.
@@ -35,6 +35,10 @@ pub struct SegmentReport {
     pub first: u64,
     /// One past the last sequence of the segment before it.
     pub follows: u64,
+    /// One past the last sequence that it stands for, if it stands for any.
+    pub end: Option<u64>,
+    /// Whether it holds what is kept for single topics beyond what the log keeps.
+    pub compacted: bool,
     /// Whole records.
     pub records: u64,
     /// The file's length. Bytes.
@@ -119,9 +123,7 @@ pub fn verify(
         if let Some(end) = hole {
             segment.problem = Some(OpenProblem::Missing(end));
         }
-        // One without records may have been replaced by the next.
-        end = (segment.problem.is_none() && segment.records > 0)
-            .then(|| first.saturating_add(segment.records));
+        end = segment.problem.is_none().then_some(segment.end).flatten();
         progress(&segment);
         report.segments.push(segment);
     }
@@ -137,20 +139,42 @@ fn segments(storage: &dyn Storage) -> Result<Vec<u64>, StorageFault> {
         .filter_map(|name| name_sequence(name, ".log"))
         .collect();
     firsts.sort_unstable();
-    Ok(firsts)
+    without_compacted(storage, firsts)
+}
+
+/// The same without those for which a compacted segment stands, and that a crash left behind.
+fn without_compacted(storage: &dyn Storage, firsts: Vec<u64>) -> Result<Vec<u64>, StorageFault> {
+    let mut stand = Vec::with_capacity(firsts.len());
+    let mut end = 0;
+    for first in firsts {
+        if first < end {
+            continue;
+        }
+        end = header(storage, first)?.map_or(0, |header| header.end);
+        stand.push(first);
+    }
+    Ok(stand)
+}
+
+/// The header of a segment, if it is there and good.
+pub(crate) fn header(
+    storage: &dyn Storage,
+    first: u64,
+) -> Result<Option<SegmentHeader>, StorageFault> {
+    let name = log_name(first);
+    let Some((file, _)) = open(storage, &name)? else {
+        return Ok(None);
+    };
+    let fault = |error| StorageFault::new("read", &name, error);
+    Ok(match SegmentHeader::read(&*file).map_err(fault)? {
+        HeaderFound::Good(header) => Some(header),
+        _ => None,
+    })
 }
 
 /// The sequence that a segment follows: where the one before ends.
 fn follows(storage: &dyn Storage, first: u64) -> Result<u64, StorageFault> {
-    let name = log_name(first);
-    let Some((file, _)) = open(storage, &name)? else {
-        return Ok(first);
-    };
-    let fault = |error| StorageFault::new("read", &name, error);
-    Ok(match SegmentHeader::read(&*file).map_err(fault)? {
-        HeaderFound::Good(header) => header.follows,
-        _ => first,
-    })
+    Ok(header(storage, first)?.map_or(first, |header| header.follows))
 }
 
 /// A file and its length.
@@ -182,6 +206,8 @@ fn verify_segment(
         name,
         first,
         follows: first,
+        end: None,
+        compacted: false,
         records: 0,
         bytes,
         first_time_ms: 0,
@@ -198,7 +224,14 @@ fn verify_segment(
         Err(error) => report.problem = Some(OpenProblem::Foreign(error.to_string())),
         Ok(header) => {
             report.follows = header.follows;
+            report.compacted = header.end > 0;
             verify_records(&mut report, &header, &file, next).map_err(fault)?;
+            // One without records may have been replaced by the next.
+            report.end = match (header.end, report.records) {
+                (0, 0) => None,
+                (0, records) => Some(first.saturating_add(records)),
+                (end, _) => Some(end),
+            };
             report.index = verify_index(storage, &header, bytes);
             log.get_or_insert(header);
         }
@@ -227,12 +260,13 @@ fn verify_records(
         }
         report.last_time_ms = head.time_ms;
         group_records += 1;
-        if !head.continues() {
+        // Of a group a compacted segment may hold any part.
+        if !head.continues() || header.end > 0 {
             report.records += std::mem::take(&mut group_records);
             whole_bytes = walk.scanner.offset() + u64::from(head.length);
         }
     };
-    let is_whole = next == Some(report.first + report.records);
+    let is_whole = header.end == 0 && next == Some(report.first + report.records);
     if is_whole {
         // What a sealed segment has behind its end was never acknowledged.
     } else if next.is_none() && !walk.is_damage(bad.0)? {
@@ -272,6 +306,8 @@ struct Walk {
     salt: u64,
     first: u64,
     next: u64,
+    /// Of a compacted segment one past the last sequence, else 0.
+    end: u64,
     bytes: u64,
 }
 
@@ -292,7 +328,15 @@ impl Walk {
             salt: header.salt,
             first,
             next: first,
+            end: header.end,
             bytes,
+        }
+    }
+
+    fn span(&self) -> Span {
+        Span {
+            first: self.first,
+            end: (self.end > 0).then_some(self.end),
         }
     }
 
@@ -302,14 +346,14 @@ impl Walk {
         match step {
             Step::End => return Ok(Walked::End),
             Step::Bad(reason) => return Ok(Walked::Bad(offset, reason)),
-            Step::Record(head) if head.sequence != self.next => {
+            Step::Record(head) if !self.span().allows(head.sequence, self.next) => {
                 return Ok(Walked::Bad(offset, "the record's sequence does not follow"));
             }
             Step::Record(_) => {}
         }
         Ok(match self.scanner.record()? {
             Some(record) => {
-                self.next += 1;
+                self.next = record.head.sequence + 1;
                 Walked::Record(record)
             }
             None => Walked::Bad(offset, "the record's checksum is wrong"),
@@ -391,7 +435,7 @@ impl Dump<'_> {
         let segment = log_name(walk.first);
         let next = self.firsts.front().copied();
         let next = next.map(|next| follows(self.storage, next).unwrap_or(next));
-        if next == Some(walk.next) {
+        if walk.end == 0 && next == Some(walk.next) {
             return None;
         }
         match walk.is_damage(offset) {

@@ -106,6 +106,15 @@ impl RecordHead {
         if u32::from_le_bytes(*crc) != head_crc(covered, salt) {
             return None;
         }
+        Self::parse(covered)
+    }
+
+    /// The same of bytes that have not left memory: their checksum is not calculated again.
+    pub(crate) fn trusted(bytes: &[u8]) -> Option<Self> {
+        Self::parse(bytes.get(4..HEAD_BYTES)?)
+    }
+
+    fn parse(covered: &[u8]) -> Option<Self> {
         let mut fields = Fields(covered);
         let head = Self {
             length: fields.u32()?,

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::blank::written_end;
+use crate::compaction::COMPACTED_NAME;
 use crate::error::{Damage, OpenError, StorageFault};
 use crate::header::{HEADER_BYTES, HEADER_END, HeaderFound, SegmentHeader, VERSION};
 use crate::index_file::FileIndex;
@@ -14,10 +15,23 @@ use crate::index_layout::Summary;
 use crate::options::Options;
 use crate::reader::{Reader, Shared};
 use crate::record::{HEAD_BYTES, RecordHead};
-use crate::segment::{Scanned, Segment, SegmentList, index_name, log_name, name_sequence, scan};
+use crate::repair::REPAIRED_NAME;
+use crate::rules::Rules;
+use crate::segment::{
+    Scanned, Segment, SegmentList, Span, index_name, log_name, name_sequence, scan,
+};
 use crate::storage::{Storage, StorageFile};
 use crate::upkeep::SPARE_NAME;
 use crate::writer::{NEW_NAME, TRIAL_NAME, Writer, create, remove_durably};
+
+/// Files that hold nothing yet, if a crash left them.
+const UNFINISHED_NAMES: [&str; 5] = [
+    SPARE_NAME,
+    NEW_NAME,
+    TRIAL_NAME,
+    COMPACTED_NAME,
+    REPAIRED_NAME,
+];
 
 /// What is searched at once for records behind a broken one.
 const SEARCH_BYTES: usize = 1 << 20;
@@ -27,7 +41,7 @@ const REWRITE_BYTES: u64 = 1 << 20;
 
 /// What is acknowledged and not synced lies in one segment. That is shorter than 4 GiB, and no record
 /// is shorter than 57 bytes.
-const LOST_RECORDS_MAX: u64 = (1 << 32) / 57;
+pub(crate) const LOST_RECORDS_MAX: u64 = (1 << 32) / 57;
 
 /// What opening a log found and did.
 #[derive(Clone, Debug, Default)]
@@ -100,7 +114,8 @@ pub fn open(
         records: segments.iter().map(|segment| segment.records()).sum(),
         ..found
     };
-    let shared = Arc::new(Shared::new(header.epoch, segments));
+    let rules = Rules::new(&options.retention.topics);
+    let shared = Arc::new(Shared::new(header.epoch, rules, segments));
     let reader = Reader {
         shared: Arc::clone(&shared),
     };
@@ -116,7 +131,9 @@ pub fn open(
         doomed: std::collections::VecDeque::new(),
         helper: None,
         unsynced: None,
+        compacted_ms: 0,
     };
+    writer.look_at_clock(now_ms)?;
     if may_have_lost {
         let active = Arc::clone(&writer.active);
         let first = active.end().saturating_add(LOST_RECORDS_MAX);
@@ -159,7 +176,7 @@ impl Opening<'_> {
             let orphan = name_sequence(&name, ".idx")
                 .is_some_and(|first| firsts.binary_search(&first).is_err());
             // What was prepared is not known to be finished.
-            if [SPARE_NAME, NEW_NAME, TRIAL_NAME].contains(&name.as_str()) {
+            if UNFINISHED_NAMES.contains(&name.as_str()) {
                 drop(self.storage.remove(&name));
             } else if orphan && self.storage.remove(&name).is_ok() {
                 self.found.removed.push(name);
@@ -216,6 +233,7 @@ impl Opening<'_> {
             salt,
             lazy: self.lazy,
             follows: 1,
+            end: 0,
         };
         let segment = create(self.storage, &header).map_err(crate::writer::Creation::fault)?;
         self.found.created = true;
@@ -225,6 +243,7 @@ impl Opening<'_> {
     fn resume(&mut self, firsts: &[u64], newest: Newest) -> Result<SegmentList, OpenError> {
         let mut segments = SegmentList::new();
         let sealed = firsts.split_last().map_or(&[][..], |(_, sealed)| sealed);
+        let sealed = self.without_compacted(sealed)?;
         let mut next = newest.header.follows;
         for first in sealed.iter().rev() {
             let segment = self.sealed(*first, next, &newest.header)?;
@@ -239,13 +258,53 @@ impl Opening<'_> {
         Ok(segments)
     }
 
+    /// Removes segments for which a compacted one stands, and that a crash left behind.
+    fn without_compacted(&mut self, firsts: &[u64]) -> Result<Vec<u64>, OpenError> {
+        let mut stand: Vec<u64> = Vec::with_capacity(firsts.len());
+        let (mut end, mut settled) = (0, 0);
+        for first in firsts {
+            let name = log_name(*first);
+            if *first < end {
+                if let Some(stands) = stand.last().filter(|stands| **stands != settled) {
+                    settled = *stands;
+                    self.settle(&log_name(settled))?;
+                }
+                remove_durably(self.storage, &name).map_err(fault("remove", &name))?;
+                drop(self.storage.remove(&index_name(*first)));
+                self.found.removed.push(name);
+                continue;
+            }
+            let file = self.open_file(&name)?;
+            let header = SegmentHeader::read(&*file).map_err(fault("read", &name))?;
+            if let HeaderFound::Good(header) = header {
+                end = header.end;
+            }
+            stand.push(*first);
+        }
+        Ok(stand)
+    }
+
+    /// Gives a compacted segment its name once more, before what it stands for is removed.
+    ///
+    /// If the sync of the directory failed in the process before, the name may be that of the
+    /// segment before on the disk, whatever is seen here.
+    fn settle(&self, name: &str) -> Result<(), OpenError> {
+        drop(self.storage.remove(COMPACTED_NAME));
+        crate::repair::copy(self.storage, name, COMPACTED_NAME).map_err(fault("copy", name))?;
+        let renamed = self.storage.rename(COMPACTED_NAME, name);
+        renamed.map_err(fault("rename", name))?;
+        let synced = self.storage.sync_directory();
+        synced.map_err(fault("sync the directory of", name))
+    }
+
     /// Removes segments that took no record before another was begun in their place.
     fn drop_replaced(&mut self, segments: &mut SegmentList) {
         let follows: Vec<u64> = segments.iter().map(|segment| segment.follows).collect();
         let mut next = follows.iter().skip(1);
         segments.retain(|segment| {
             let follows = next.next();
-            let replaced = segment.records() == 0 && follows == Some(&segment.follows);
+            let replaced =
+                segment.records() == 0 && !segment.sparse && follows == Some(&segment.follows);
             if replaced && self.storage.remove(&segment.name).is_ok() {
                 drop(self.storage.remove(&index_name(segment.first)));
                 self.found.removed.push(segment.name.clone());
@@ -269,7 +328,12 @@ impl Opening<'_> {
         let found = SegmentHeader::read(&*file).map_err(fault("read", &name))?;
         let header = good_header(found, first, Some(newest))?;
         let len = file.len().map_err(fault("read the length of", &name))?;
-        let ends_there = |summary: &Summary| first + u64::from(summary.records) == next;
+        // A compacted segment has nothing behind its records, and bears the name of another whose
+        // index could still be there.
+        let ends_there = |summary: &Summary| {
+            header.end_with(summary.records) == next
+                && (header.end == 0 || summary.log_bytes == len)
+        };
         if let Some((index, summary, bytes)) = self.index_of(&header, len, ends_there) {
             if summary.log_bytes < len {
                 // It need not be cut off, it is only tidy.
@@ -279,7 +343,7 @@ impl Opening<'_> {
             return Ok(Segment::new(&header, file, &summary, index));
         }
         let scanned = scan_file(&header, &file, len)?;
-        let is_whole = first + u64::from(scanned.index.records) == next;
+        let is_whole = header.end == 0 && header.end_with(scanned.index.records) == next;
         if let Some((offset, reason)) = scanned.bad.filter(|_| !is_whole) {
             return Err(Damage {
                 segment: name,
@@ -323,12 +387,12 @@ impl Opening<'_> {
         let len = file.len().map_err(fault("read the length of", &name))?;
         let closed = self.closed_in_order(&header, &*file, len);
         self.forget_index(header.first)?;
-        if let Some(scanned) = closed {
+        self.may_have_lost = header.lazy && closed.is_none();
+        if let Some(scanned) = closed.filter(|closed| closed.index.records > 0) {
             return Ok(Segment::from_scan(&header, file, scanned).written_ahead(len));
         }
-        self.may_have_lost = header.lazy;
         let scanned = scan_file(&header, &file, len)?;
-        let is_empty = scanned.index.records == 0 && scanned.bad.is_none();
+        let is_empty = scanned.index.records == 0 && scanned.bad.is_none() && header.end == 0;
         if is_empty && (older || header.first == 1) {
             return self.create_again(&header);
         }
@@ -367,7 +431,7 @@ impl Opening<'_> {
         };
         let (index, summary, _) = self.index_of(header, len, is_whole)?;
         let index = index.load(&summary)?;
-        (index.records > 0).then_some(Scanned {
+        Some(Scanned {
             index,
             len: summary.log_bytes,
             commit_at: summary.log_bytes,
@@ -458,7 +522,7 @@ fn scan_file(
     file: &Arc<dyn StorageFile>,
     len: u64,
 ) -> Result<Scanned, OpenError> {
-    scan(file, header.first, header.salt, HEADER_END..len)
+    scan(file, Span::of(header), header.salt, HEADER_END..len)
         .map_err(fault("read", &log_name(header.first)))
 }
 

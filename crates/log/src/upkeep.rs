@@ -21,7 +21,7 @@ pub(crate) const SPARE_NAME: &str = "next.spare";
 const WRITE_BYTES: u64 = 1 << 20;
 
 /// What may be written before it is synced: more would make the commits' syncs wait for it.
-const UNSYNCED_BYTES: u64 = 8 << 20;
+const UNSYNCED_BYTES: u64 = 2 << 20;
 
 /// The work that a [`Writer`](crate::Writer) leaves to another thread.
 ///

@@ -48,6 +48,8 @@ pub struct Writer {
     pub(crate) helper: Option<Helper>,
     /// What was acknowledged and is not synced.
     pub(crate) unsynced: Option<Unsynced>,
+    /// When what is kept for single topics was last looked through.
+    pub(crate) compacted_ms: u64,
 }
 
 /// The end of the active segment that a loss of power would take.
@@ -192,7 +194,7 @@ impl Writer {
             || records >= self.options.segment_records()
             || self.active.version != VERSION
             || self.active.lazy != self.options.is_lazy();
-        full && records > 0
+        (full && records > 0) || self.active.sparse
     }
 
     /// Whether a segment that was written ahead is there, and the batch would not go into one.
@@ -297,6 +299,7 @@ impl Writer {
     pub(crate) fn roll_to(&mut self, first: u64, now_ms: u64) -> Result<(), CommitError> {
         // Of all segments only the newest may hold what is not synced.
         self.sync()?;
+        let replaced = self.active.records() == 0 && !self.active.sparse;
         let header = SegmentHeader {
             version: VERSION,
             epoch: self.shared.epoch.clone(),
@@ -304,11 +307,13 @@ impl Writer {
             created_ms: now_ms,
             salt: self.salt,
             lazy: self.options.is_lazy(),
-            follows: match self.active.records() {
+            follows: if replaced {
                 // It is not kept, so that hubs that only start and crash leave no trail.
-                0 => self.active.follows,
-                _ => self.active.end(),
+                self.active.follows
+            } else {
+                self.active.end()
             },
+            end: 0,
         };
         let created = match self.helper.as_ref().and_then(Helper::take) {
             Some(prepared) => adopt(&*self.storage, &header, prepared, SPARE_NAME),
@@ -320,13 +325,13 @@ impl Writer {
             Err(Creation::Uncertain(fault)) => return Err(self.poison(fault)),
         };
         let mut segments = (*self.shared.segments()).clone();
-        if self.active.records() == 0 {
+        if replaced {
             segments.pop();
         }
         segments.push(Arc::clone(&segment));
         self.shared.replace(segments);
         let full = std::mem::replace(&mut self.active, segment);
-        if full.records() > 0 {
+        if !replaced {
             self.seal(&full);
         } else if full.first != first {
             // If it stays, the next opening removes it.
@@ -345,7 +350,7 @@ impl Writer {
 }
 
 /// Nothing was stored, and the log goes on.
-fn refused(fault: StorageFault) -> CommitError {
+pub(crate) fn refused(fault: StorageFault) -> CommitError {
     if fault.is_full() {
         CommitError::Full(fault)
     } else {

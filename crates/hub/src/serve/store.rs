@@ -10,7 +10,7 @@ use std::{
 use tidings::{Committer, Hub, Limits, Report};
 use tidings_log::{
     CommitError, DirectoryError, DirectoryStorage, MemoryStorage, Options, Recovery, Retention,
-    Storage, Upkeep,
+    Storage, TopicRetention, Topics, Upkeep,
 };
 use tokio::sync::oneshot;
 
@@ -19,6 +19,7 @@ use crate::{
     environment,
     failure::Failure,
     size, span,
+    topic_rule::TopicRule,
 };
 
 const RETENTION_BYTES: u64 = 4 << 30;
@@ -107,6 +108,17 @@ fn retention(serve: &Serve) -> Retention {
         bytes_max: Some(serve.retention_bytes.unwrap_or(bytes)),
         events_max: serve.retention_events,
         age_ms_max: serve.retention_age.map(span::millis),
+        topics: serve.retention_topic.iter().map(topic_retention).collect(),
+    }
+}
+
+fn topic_retention(rule: &TopicRule) -> TopicRetention {
+    let pattern = rule.pattern.clone();
+    TopicRetention {
+        topics: Topics::new(rule.pattern.as_str(), move |topic| pattern.matches(topic)),
+        bytes_max: rule.bytes,
+        events_max: rule.events,
+        age_ms_max: rule.age.map(span::millis),
     }
 }
 

@@ -29,9 +29,14 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use run::Run;
-use tidings_log::{Call, Durability, Options, Retention, Select};
+use tidings_log::{Call, Durability, Options, Retention, Select, TopicRetention, Topics};
 
 const TOPICS: [&str; 5] = ["a", "b", "orders/1", "orders/2", "ü"];
+
+/// Whether the rule for single topics is for this one.
+fn is_ruled(topic: &str) -> bool {
+    topic.starts_with("orders/")
+}
 
 #[derive(Clone, Debug, PartialEq)]
 struct Spec {
@@ -181,12 +186,29 @@ fn options() -> impl Strategy<Value = Options> {
             bytes_max,
             events_max,
             age_ms_max,
+            topics: Vec::new(),
         });
     let durability = prop_oneof![
         Just(Durability::Always),
         (1..120_u64).prop_map(|unsynced_ms_max| Durability::Interval { unsynced_ms_max }),
     ];
-    (300..4000_u64, durability, retention).prop_map(|(segment_bytes_max, durability, retention)| {
+    let rule = (option::of(1..12_u64), option::of(1..400_u64));
+    let rule = option::weighted(0.4, rule);
+    let all = (300..4000_u64, durability, retention, rule);
+    all.prop_map(|(segment_bytes_max, durability, mut retention, rule)| {
+        let durability = match rule {
+            // What is lost of the end of the log would make more of its beginning wanted again.
+            Some(_) => Durability::Always,
+            None => durability,
+        };
+        retention
+            .topics
+            .extend(rule.map(|(events_max, age_ms_max)| TopicRetention {
+                topics: Topics::new("orders/*", is_ruled),
+                bytes_max: None,
+                events_max,
+                age_ms_max,
+            }));
         Options {
             segment_bytes_max,
             record_bytes_max: 64 << 10,
