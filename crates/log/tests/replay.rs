@@ -219,7 +219,7 @@ fn a_replay_costs_by_what_is_wanted() {
         writer.commit(batch).unwrap();
     }
     let log_bytes = usize::try_from(reader.stats().bytes).unwrap();
-    let mut replay = |select: &dyn Select| {
+    let replay = |select: &dyn Select| {
         all.store(0, Ordering::Relaxed);
         let (mut cursor, mut found) = (1, Vec::new());
         while cursor < reader.next() {

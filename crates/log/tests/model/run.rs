@@ -375,10 +375,8 @@ impl Run {
             .wanted(choice)
             .filter(|record| read.contains(&record.sequence))
             .collect();
-        let all = self.held().filter(|it| Self::is_chosen(choice, it));
-        let gone = all
-            .filter(|it| read.contains(&it.sequence) && !expected.contains(it))
-            .next_back();
+        let mut all = self.held().filter(|it| Self::is_chosen(choice, it));
+        let gone = all.rfind(|it| read.contains(&it.sequence) && !expected.contains(it));
         let told = page.forgotten_before.unwrap_or(0);
         assert!(
             gone.is_none_or(|gone| gone.sequence < told),
