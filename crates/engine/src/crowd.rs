@@ -57,6 +57,8 @@ struct Member {
     follows: SmallVec<[Follow; 1]>,
     selection: Arc<Selection>,
     gap: Option<Box<Gap>>,
+    /// That some was forgotten before this sequence needs not be told any more.
+    told_before: u64,
     state: State,
 }
 
@@ -161,6 +163,7 @@ impl Crowd {
             selection,
             cursor,
             gap,
+            told_before,
         } = located;
         self.shared.register_in(&self.bell)?;
         let member = Member {
@@ -168,6 +171,7 @@ impl Crowd {
             follows: SmallVec::new(),
             selection: Arc::new(selection),
             gap: gap.map(Box::new),
+            told_before,
             state: State::Following,
         };
         let number = narrow(self.members.insert(member));
@@ -307,10 +311,17 @@ impl Crowd {
         }
         let waiting = self.reads.remove(&(source, place)).unwrap_or_default();
         let waiting = waiting.members;
+        let mut forgotten_before = 0;
         let outcome = match found {
-            Ok(page) => self.keep(source, place, page, now_ms),
+            Ok(page) => {
+                forgotten_before = page.forgotten_before.unwrap_or(0);
+                self.keep(source, place, page, now_ms)
+            }
             Err(ReadError::Forgotten { first }) if place.offset == 0 => {
                 Outcome::Skip(first, GapReason::Retention)
+            }
+            Err(ReadError::Lost { next }) if place.offset == 0 => {
+                Outcome::Skip(next, GapReason::Lost)
             }
             Err(ReadError::Damaged { next, .. }) if place.offset == 0 => {
                 Outcome::Skip(next, GapReason::Damaged)
@@ -318,7 +329,7 @@ impl Crowd {
             Err(_) => Outcome::Broken,
         };
         for number in &waiting {
-            self.apply(*number, place, &outcome);
+            self.apply(*number, place, &outcome, forgotten_before);
         }
         ready.extend(waiting);
     }
@@ -327,10 +338,8 @@ impl Crowd {
     /// [`Subscription::position`](crate::Subscription::position).
     pub fn position(&self, number: u32) -> Position {
         let member = self.members.get(number as usize);
-        Position {
-            epoch: self.shared.epoch.clone(),
-            sequence: member.map_or(0, |m| m.place.sequence.saturating_sub(1)),
-        }
+        let next = member.map_or(0, |member| member.place.sequence);
+        before(&self.shared.epoch, next)
     }
 
     /// Whether a subscriber was given only a part of an event: nothing else may be sent in between.
@@ -528,7 +537,7 @@ impl Crowd {
         Outcome::Spans
     }
 
-    fn apply(&mut self, number: u32, place: Place, outcome: &Outcome) {
+    fn apply(&mut self, number: u32, place: Place, outcome: &Outcome, forgotten_before: u64) {
         let Some(member) = self.members.get_mut(number as usize) else {
             return;
         };
@@ -536,24 +545,29 @@ impl Crowd {
             return;
         }
         member.state = State::Following;
+        let epoch = &self.shared.epoch;
+        if member.told_before < forgotten_before && place.offset == 0 {
+            // Of what was asked for some is gone, and what is left of it follows.
+            member.told_before = forgotten_before;
+            member.gap = Some(Box::new(Gap {
+                from: before(epoch, place.sequence).to_string(),
+                to: before(epoch, forgotten_before),
+                resumes_after: before(epoch, place.sequence),
+                reason: GapReason::Retention,
+            }));
+            return;
+        }
         match outcome {
             Outcome::Spans => {}
             Outcome::Nothing(next) => member.place = Place::at(*next),
             Outcome::Skip(to, reason) => {
-                let epoch = self.shared.epoch.clone();
-                let at = |sequence: u64| Position {
-                    epoch: epoch.clone(),
-                    sequence: sequence.saturating_sub(1),
-                };
-                let from = at(place.sequence).to_string();
                 member.place = Place::at(place.sequence.max(*to));
-                let to = at(member.place.sequence);
-                let (resumes_after, reason) = (to.clone(), *reason);
+                let to = before(epoch, member.place.sequence);
                 member.gap = Some(Box::new(Gap {
-                    from,
+                    from: before(epoch, place.sequence).to_string(),
+                    resumes_after: to.clone(),
                     to,
-                    resumes_after,
-                    reason,
+                    reason: *reason,
                 }));
             }
             Outcome::Broken => member.state = State::Broken,
@@ -612,6 +626,14 @@ impl Drop for Crowd {
             self.leave(number);
         }
         self.tell_delivered();
+    }
+}
+
+/// The place before a sequence.
+fn before(epoch: &Arc<str>, sequence: u64) -> Position {
+    Position {
+        epoch: epoch.clone(),
+        sequence: sequence.saturating_sub(1),
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Located {
     pub(crate) selection: Selection,
     pub(crate) cursor: u64,
     pub(crate) gap: Option<Gap>,
+    /// That some was forgotten before this sequence needs not be told.
+    pub(crate) told_before: u64,
 }
 
 impl fmt::Debug for Shared {
@@ -257,10 +259,18 @@ impl Hub {
         let (cursor, gap) = resolver
             .resolve(start, &selection)
             .map_err(SubscribeError::Log)?;
+        // Who begins with whatever is there misses nothing of what is not.
+        let told_before = match start {
+            Start::Earliest | Start::Last(_) => selection
+                .with(|s| self.0.log.forgotten_before(s))
+                .map_err(SubscribeError::Log)?,
+            _ => 0,
+        };
         Ok(Located {
             selection,
             cursor,
             gap,
+            told_before,
         })
     }
 

@@ -33,6 +33,8 @@ pub struct Subscription {
     membership: Membership,
     cursor: u64,
     gap: Option<Box<Gap>>,
+    /// That some was forgotten before this sequence needs not be told any more.
+    told_before: u64,
     registered: usize,
 }
 
@@ -141,6 +143,7 @@ impl Subscription {
             selection,
             cursor,
             gap,
+            told_before,
         } = located;
         let mut subscription = Self {
             shared,
@@ -149,6 +152,7 @@ impl Subscription {
             membership: Membership::default(),
             cursor,
             gap: gap.map(Box::new),
+            told_before,
             registered,
         };
         let Self {
@@ -237,11 +241,19 @@ impl Subscription {
             Err(ReadError::Forgotten { first }) => {
                 return Ok(Some(self.skip_to(first, GapReason::Retention)));
             }
+            Err(ReadError::Lost { next }) => {
+                return Ok(Some(self.skip_to(next, GapReason::Lost)));
+            }
             Err(ReadError::Damaged { next, .. }) => {
                 return Ok(Some(self.skip_to(next, GapReason::Damaged)));
             }
             Err(error) => return Err(error),
         };
+        let forgotten = page.forgotten_before.unwrap_or(0);
+        if self.told_before < forgotten {
+            self.told_before = forgotten;
+            return Ok(Some(self.tell_forgotten(forgotten)));
+        }
         self.cursor = self.cursor.max(page.next);
         let frames: Vec<Bytes> = page
             .frames
@@ -283,6 +295,20 @@ impl Subscription {
         // It has one cursor, and no number.
         let asked = (Source::Member(0), Place::at(self.cursor), 0);
         LogRead::new(&self.shared, self.selection.clone(), asked)
+    }
+
+    /// Of what was asked for some is gone, and what is left of it follows.
+    fn tell_forgotten(&self, before: u64) -> Step {
+        add(&self.shared.counters.gaps, 1);
+        Step::Gap(Gap {
+            from: self.position().to_string(),
+            to: Position {
+                epoch: self.shared.epoch.clone(),
+                sequence: before.saturating_sub(1),
+            },
+            resumes_after: self.position(),
+            reason: GapReason::Retention,
+        })
     }
 
     fn skip_to(&mut self, cursor: u64, reason: GapReason) -> Step {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{size, span};
+use crate::{size, span, topic_rule::TopicRule};
 
 /// Server-sent events that never miss.
 #[derive(Debug, Parser)]
@@ -44,7 +44,7 @@ pub(crate) enum Command {
     /// Measure a hub: many subscribers, publishers, and a check of every delivery
     #[command(after_help = EXIT_CODES)]
     Bench(Bench),
-    /// Look into a log on disk; a hub may be running on it
+    /// Look into a log on disk, also while a hub runs on it; or repair it
     #[command(subcommand, after_help = EXIT_CODES)]
     Log(Log),
 }
@@ -79,6 +79,12 @@ pub(crate) struct Serve {
     /// dot; repeatable
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
+    /// When an event is acknowledged: once it is synced, or once it is written
+    #[arg(long, value_name = "MODE", default_value = "always")]
+    pub(crate) durability: Durability,
+    /// With --durability interval: sync so long after an event at the latest
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = span::parse_positive)]
+    pub(crate) sync_interval: Duration,
     /// Forget the oldest events beyond this size [default: 4GiB; 256MiB with --memory]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) retention_bytes: Option<u64>,
@@ -88,6 +94,11 @@ pub(crate) struct Serve {
     /// Forget events older than this
     #[arg(long, value_name = "DURATION", value_parser = span::parse_positive)]
     pub(crate) retention_age: Option<Duration>,
+    /// Keep of each topic that a pattern matches what this says, in the place of the above, like
+    /// "orders/* age=7d bytes=1GiB events=1000"; repeatable, the first that matches counts; in the
+    /// configuration file: a [[retention]] table with pattern, age, bytes, events for each
+    #[arg(long, value_name = "PATTERN LIMITS")]
+    pub(crate) retention_topic: Vec<TopicRule>,
     /// How often a quiet stream gets a sign of life
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = span::parse_positive)]
     pub(crate) heartbeat: Duration,
@@ -108,6 +119,15 @@ pub(crate) struct Serve {
         env = "TIDINGS_LOG"
     )]
     pub(crate) log_level: String,
+}
+
+/// When an event is acknowledged, and so what it survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Durability {
+    /// Once it is synced: it survives crashes of the hub and of the machine, and power loss
+    Always,
+    /// Once it is written: it survives crashes of the hub; power loss takes the last --sync-interval
+    Interval,
 }
 
 /// How log lines look.
@@ -277,6 +297,24 @@ pub(crate) enum Log {
     /// Print every record
     #[command(after_help = EXIT_CODES)]
     Dump(Inspected),
+    /// Read every record and count them by topic
+    #[command(after_help = EXIT_CODES)]
+    Stats(Inspected),
+    /// Make a damaged log whole again, as far as it can be read; not while a hub runs on it
+    ///
+    /// What cannot be read is left out, and subscribers that ask for it are told. Nothing is deleted:
+    /// each file that is written anew stays in the directory under another name.
+    #[command(after_help = EXIT_CODES)]
+    Repair(Repairing),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Repairing {
+    /// The hub's data directory
+    pub(crate) dir: PathBuf,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

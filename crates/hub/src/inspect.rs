@@ -1,7 +1,10 @@
-//! `tidings log`: a log on disk, read only, also while a hub runs on it.
+//! `tidings log`: a log on disk. All but `repair` only read, also while a hub runs on it.
+
+mod repair;
+mod stats;
 
 use std::{
-    io::{self, BufWriter, Write, stdout},
+    io::{self, BufWriter, IsTerminal, Write, stdout},
     path::Path,
 };
 
@@ -16,7 +19,7 @@ use tidings_wire::{Decoder, Item, encode_comment};
 use crate::{
     arguments::{Inspected, Log},
     failure::Failure,
-    notice,
+    notice, size,
 };
 
 /// Looks into a log.
@@ -24,6 +27,8 @@ pub(crate) fn run(log: Log) -> Result<(), Failure> {
     match log {
         Log::Verify(inspected) => run_verify(&inspected),
         Log::Dump(inspected) => run_dump(&inspected),
+        Log::Stats(inspected) => stats::run(&inspected),
+        Log::Repair(repairing) => repair::run(&repairing),
     }
 }
 
@@ -52,7 +57,9 @@ struct Verdict<'a> {
 fn run_verify(inspected: &Inspected) -> Result<(), Failure> {
     let storage = storage(&inspected.dir)?;
     let (mut out, mut printed) = (stdout(), Ok(()));
+    let mut progress = Progress::default();
     let mut progress = |report: &SegmentReport| {
+        progress.read(&report.name, report.bytes);
         if printed.is_ok() {
             printed = print_segment(&mut out, &Segment::from(report), inspected.json);
         }
@@ -71,10 +78,31 @@ fn run_verify(inspected: &Inspected) -> Result<(), Failure> {
         .or_else(|error| output_ended(&error))?;
     if !verdict.sound {
         return Err(Failure::failed(format!(
-            "the log in {dir} is damaged, as told above: a hub will say what to do when it opens it"
+            "the log in {dir} is damaged, as told above: restore it from a copy, or let `tidings log \
+             repair` leave out what cannot be read"
         )));
     }
     Ok(())
+}
+
+/// Tells a person at a terminal how far a long reading has come.
+#[derive(Default)]
+struct Progress {
+    segments: u64,
+    bytes: u64,
+}
+
+impl Progress {
+    fn read(&mut self, segment: &str, bytes: u64) {
+        self.segments += 1;
+        self.bytes += bytes;
+        if io::stderr().is_terminal() && !stdout().is_terminal() {
+            let (segments, bytes) = (self.segments, size::show(self.bytes));
+            notice::say(format_args!(
+                "tidings: read {segment}: {segments} segments, {bytes}"
+            ));
+        }
+    }
 }
 
 fn print_segment(out: &mut impl Write, segment: &Segment<'_>, json: bool) -> io::Result<()> {

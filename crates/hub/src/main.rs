@@ -25,6 +25,7 @@ mod size;
 mod span;
 mod status_line;
 mod subscribe;
+mod topic_rule;
 
 use std::{ffi::OsString, process::ExitCode};
 

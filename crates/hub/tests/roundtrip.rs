@@ -224,3 +224,72 @@ fn a_log_can_be_looked_into_while_its_hub_runs() {
         "{text}"
     );
 }
+
+#[test]
+fn a_log_is_counted_beside_its_hub_and_repaired_only_without_it() {
+    let data = tempfile::tempdir().unwrap();
+    let mut hub = Hub::start(data.path());
+    for data in ["x", "y", "z"] {
+        hub.publish("t/1", data);
+    }
+    let dir = data.path().to_str().unwrap();
+    let counted = process::run(["log", "stats", dir, "--json"]);
+    assert!(counted.status.success(), "{}", counted.stderr);
+    let topic: Value = serde_json::from_str(counted.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!(topic.get("topic"), Some(&json!("t/1")));
+    assert_eq!(topic.get("events"), Some(&json!(3)));
+    let text = process::run(["log", "stats", dir]).stdout;
+    assert!(
+        text.contains("3 events") && text.contains("1 topics"),
+        "{text}"
+    );
+
+    let refused = process::run(["log", "repair", dir]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        refused.stderr.contains("is in use by process"),
+        "{}",
+        refused.stderr
+    );
+    hub.process.kill();
+    let sound = process::run(["log", "repair", dir]);
+    assert!(sound.status.success(), "{}", sound.stderr);
+    assert!(
+        sound.stderr.contains("nothing to repair"),
+        "{}",
+        sound.stderr
+    );
+
+    // The second of the three is hit.
+    let log = data.path().join("00000000000000000001.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let hit = bytes.windows(8).position(|it| it == b"data: y\n").unwrap();
+    if let Some(byte) = bytes.get_mut(hit) {
+        *byte ^= 1;
+    }
+    std::fs::write(&log, &bytes).unwrap();
+    let dry = process::run(["log", "repair", dir, "--dry-run"]);
+    assert!(
+        dry.stdout.contains("2 records that can be read"),
+        "{}",
+        dry.stdout
+    );
+    assert!(dry.stderr.contains("nothing was changed"), "{}", dry.stderr);
+    let repaired = process::run(["log", "repair", dir]);
+    assert_eq!(repaired.stdout, dry.stdout);
+    assert!(
+        repaired.stderr.contains("the hub can start"),
+        "{}",
+        repaired.stderr
+    );
+    let kept = data.path().join("00000000000000000001.log.damaged");
+    assert_eq!(std::fs::read(kept).unwrap(), bytes);
+
+    let hub = Hub::start(data.path());
+    let last = hub.publish("t/1", "after");
+    let dumped = process::run(["log", "dump", dir, "--json"]).stdout;
+    let data = |line: &str| serde_json::from_str::<Value>(line).unwrap()["data"].clone();
+    let dumped: Vec<Value> = dumped.lines().map(data).collect();
+    assert_eq!(dumped, [json!("x"), json!("z"), json!("after")]);
+    assert!(!last.is_empty());
+}

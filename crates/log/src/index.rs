@@ -89,9 +89,13 @@ impl Posting {
 }
 
 impl MemoryIndex {
-    /// Adds the next record, which begins at `offset`.
+    /// Adds the next record, which begins at `offset`, and follows the one before by one.
     pub(crate) fn insert(&mut self, offset: u32, salt: u64, record: &Record<'_>) {
-        let ordinal = self.records;
+        self.insert_as(self.records, offset, salt, record);
+    }
+
+    /// Adds the next record.
+    pub(crate) fn insert_as(&mut self, ordinal: u32, offset: u32, salt: u64, record: &Record<'_>) {
         self.records += 1;
         let expires = record.head.expires_ms;
         let flag = if expires.is_some() { EXPIRES } else { 0 };
@@ -135,7 +139,7 @@ impl MemoryIndex {
         }
     }
 
-    fn insert_alias(&mut self, hash: u64, posting: Posting) {
+    pub(crate) fn insert_alias(&mut self, hash: u64, posting: Posting) {
         let place = narrow(self.aliases.len());
         let older = self.alias_heads.insert(hash, place);
         self.aliases.push(Alias {

@@ -3,9 +3,11 @@
 //! Only the place of its sections is kept in memory; all else is read when it is asked for, and
 //! trusted as far as the blocks' checksums go. Every bound is checked all the same.
 
+use std::ops::Range;
+
 use crate::blocks::{self, Blocks};
 use crate::error::StorageFault;
-use crate::fields::{Fields, widen};
+use crate::fields::{Fields, narrow, widen};
 use crate::index::{Index, IndexError, List, MemoryIndex, Posting, Sparse, hash};
 use crate::index_layout::{
     ALIAS_BYTES, ALIASES, EXPIRIES, EXPIRY_BYTES, HEADER_BYTES, MARKS, NAMES, PLACE_BYTES, PLACES,
@@ -18,7 +20,11 @@ use crate::storage::Storage;
 pub(crate) struct FileIndex {
     blocks: Blocks,
     sections: [Section; SECTIONS],
+    records: u32,
 }
+
+/// How far from where a record should be in its list it is looked for first.
+const NEAR_POSTINGS: usize = 64;
 
 impl FileIndex {
     /// Opens an index; `None` if it is not one of this segment, or not whole.
@@ -41,12 +47,20 @@ impl FileIndex {
             .last()
             .map(|last| last.offset.saturating_add(last.bytes))?;
         let fits = blocks::file_bytes(data_bytes) == file_bytes && is_laid_out(&sections);
-        (fits && expected(&summary)).then_some((Self { blocks, sections }, summary, file_bytes))
+        let records = summary.records;
+        let index = Self {
+            blocks,
+            sections,
+            records,
+        };
+        (fits && expected(&summary)).then_some((index, summary, file_bytes))
     }
 
     pub(crate) fn list(&self, topic: &str) -> Result<Option<List>, IndexError> {
         let wanted = hash(topic, self.blocks.salt);
-        let before = self.search(TOPICS, TOPIC_BYTES, |entry| {
+        let count = self.count(TOPICS, TOPIC_BYTES);
+        let near = near_hash(wanted, count);
+        let before = self.search_near(TOPICS, TOPIC_BYTES, near, |entry| {
             Fields(entry).u64().is_some_and(|hash| hash < wanted)
         })?;
         for place in before..self.count(TOPICS, TOPIC_BYTES) {
@@ -74,20 +88,13 @@ impl FileIndex {
     }
 
     pub(crate) fn seek(&self, list: &List, ordinal: u32) -> Result<u32, IndexError> {
-        let (mut low, mut high) = (0, list.count);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let posting = self.chunk(list, middle, 1)?;
-            if posting
-                .first()
-                .is_some_and(|posting| posting.ordinal < ordinal)
-            {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
+        let start = widen(list.start);
+        let within = start..start + widen(list.count);
+        let near = near_ordinal(ordinal, self.records, list.count, start);
+        let found = self.search_within(POSTINGS, POSTING_BYTES, within, near, |entry| {
+            Fields(entry).u32().is_some_and(|found| found < ordinal)
+        })?;
+        Ok(narrow(found - start))
     }
 
     pub(crate) fn chunk(
@@ -169,6 +176,34 @@ impl FileIndex {
         })
     }
 
+    /// Brings all of it into memory, for a segment that is to be appended to.
+    pub(crate) fn load(&self, summary: &Summary) -> Option<MemoryIndex> {
+        let mut loaded = MemoryIndex::default();
+        loaded.records = summary.records;
+        for list in self.lists().ok()? {
+            let postings = self.chunk(&list, 0, widen(list.count)).ok()?;
+            loaded.topics.insert(list.topic, postings);
+        }
+        let mut aliases = Vec::new();
+        for entry in self.section(ALIASES).ok()?.chunks(ALIAS_BYTES) {
+            let mut fields = Fields(entry);
+            aliases.push((fields.u64()?, decode_posting(&mut fields)?));
+        }
+        aliases.sort_unstable_by_key(|(_, posting)| posting.ordinal);
+        for (hash, posting) in aliases {
+            loaded.insert_alias(hash, posting);
+        }
+        loaded.marks = decode_postings(&self.section(MARKS).ok()?).ok()?;
+        for entry in self.section(EXPIRIES).ok()?.chunks(EXPIRY_BYTES) {
+            let mut fields = Fields(entry);
+            loaded.expiries.push((fields.u32()?, fields.u64()?));
+        }
+        for entry in self.section(PLACES).ok()?.chunks(PLACE_BYTES) {
+            loaded.sparse.push(decode_place(entry)?);
+        }
+        Some(loaded)
+    }
+
     /// Reads all blocks: for verification.
     pub(crate) fn verify(&self) -> Result<(), IndexError> {
         (0..SECTIONS).try_for_each(|section| self.section(section).map(drop))
@@ -234,7 +269,51 @@ impl FileIndex {
         size: usize,
         before: impl Fn(&[u8]) -> bool,
     ) -> Result<usize, IndexError> {
-        let (mut low, mut high) = (0, self.count(section, size));
+        let within = 0..self.count(section, size);
+        self.search_within(section, size, within, 0..0, before)
+    }
+
+    /// The same, with an idea of where it is likely to be.
+    fn search_near(
+        &self,
+        section: usize,
+        size: usize,
+        near: Range<usize>,
+        before: impl Fn(&[u8]) -> bool,
+    ) -> Result<usize, IndexError> {
+        let within = 0..self.count(section, size);
+        self.search_within(section, size, within, near, before)
+    }
+
+    /// The first entry of a sorted range that does not come before what is looked for.
+    ///
+    /// What is spread evenly, as hashes are and mostly the records of a topic, is found by reading
+    /// once where it should be; a search by halves would read a block for each half.
+    fn search_within(
+        &self,
+        section: usize,
+        size: usize,
+        within: Range<usize>,
+        near: Range<usize>,
+        before: impl Fn(&[u8]) -> bool,
+    ) -> Result<usize, IndexError> {
+        let (mut low, mut high) = (within.start, within.end);
+        let near = near.start.clamp(low, high)..near.end.clamp(low, high);
+        if !near.is_empty() {
+            let entries = self.entries(section, size, near.start, near.len())?;
+            let first = entries
+                .chunks(size)
+                .take_while(|entry| before(entry))
+                .count();
+            if first == 0 {
+                high = near.start;
+            } else {
+                low = near.start + first;
+            }
+            if (0 < first || near.start == within.start) && first < near.len() {
+                return Ok(near.start + first);
+            }
+        }
         while low < high {
             let middle = low + (high - low) / 2;
             if before(&self.entry(section, size, middle)?) {
@@ -245,6 +324,21 @@ impl FileIndex {
         }
         Ok(low)
     }
+}
+
+/// Where a hash should be among so many in order: as far off as even ones seldom are.
+fn near_hash(hash: u64, count: usize) -> Range<usize> {
+    let place = (u128::from(hash) * count as u128) >> 64;
+    let place = usize::try_from(place).unwrap_or(0);
+    let reach = count.isqrt() + 16;
+    place.saturating_sub(reach)..place.saturating_add(reach)
+}
+
+/// Where a record should be in a list, if those of its topic come evenly.
+fn near_ordinal(ordinal: u32, records: u32, count: u32, start: usize) -> Range<usize> {
+    let place = u64::from(ordinal) * u64::from(count) / u64::from(records.max(1));
+    let place = start + usize::try_from(place).unwrap_or(0);
+    place.saturating_sub(NEAR_POSTINGS)..place.saturating_add(NEAR_POSTINGS)
 }
 
 /// Writes an index beside its segment and opens it.

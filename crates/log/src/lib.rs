@@ -34,18 +34,19 @@
 //! ```
 //!
 //! There is no thread, no clock, no runtime and no randomness in here: times are arguments (unix
-//! milliseconds), and the disk is a [`Storage`].
+//! milliseconds), the disk is a [`Storage`], and what commits need not wait for is an [`Upkeep`] that
+//! its owner may give a thread.
 //!
 //! # What survives
 //!
-//! [`Writer::commit`] returns `Ok` after one `fdatasync` of the segment; readers see the batch
-//! after that and never before.
+//! [`Writer::commit`] returns `Ok` after one `fdatasync` of the segment, or, with
+//! [`Durability::Interval`], before it; readers see the batch after that and never before.
 //!
-//! | what happens | on a [`DirectoryStorage`] | on a [`MemoryStorage`] |
-//! | --- | --- | --- |
-//! | the process crashes or is killed | everything acknowledged survives | nothing does |
-//! | the kernel crashes, the power goes | everything acknowledged survives, if the disk keeps what it says it has synced | nothing does |
-//! | the disk fails | nothing does: keep copies | - |
+//! | what happens | [`Durability::Always`] | [`Durability::Interval`] | a [`MemoryStorage`] |
+//! | --- | --- | --- | --- |
+//! | the process crashes or is killed | everything acknowledged survives | the same | nothing does |
+//! | the kernel crashes, the power goes | everything acknowledged survives, if the disk keeps what it says it has synced | all up to the last sync, or beyond, without a hole | nothing does |
+//! | the disk fails | nothing does: keep copies | the same | - |
 //!
 //! A batch that was not acknowledged may survive or not, but of each group in it
 //! ([`Head::continues`]) all or nothing does. One that was refused with [`CommitError::Full`] or
@@ -59,7 +60,8 @@
 //!
 //! # What opening does
 //!
-//! Sealed segments are opened by the header of their index; the newest is read in full. What a crash
+//! Sealed segments are opened by the header of their index; the newest is read in full, unless
+//! the log was closed in order ([`Writer::close`]). What a crash
 //! interrupted at its end is cut off and reported ([`Recovery::cut`]). Damage is told from that by
 //! looking for a record of a later commit behind the broken place, and refused: nothing is deleted
 //! that was acknowledged. What cannot be told apart: damage within the very last commit looks like
@@ -72,23 +74,26 @@
 //! # What it costs
 //!
 //! - A commit: one write, one sync, and the index in memory. Beginning a new segment: two syncs
-//!   more, and the index file's.
+//!   more; without an [`Upkeep`] the index file's too, and each commit makes the file longer.
 //! - A read of some topics: their entries in the indexes and their records, not the log. A read by a
-//!   pattern: a scan from the cursor, in steps of [`ReadLimits::scan_bytes_max`].
+//!   pattern: a scan from the cursor, in steps of [`ReadLimits::scan_bytes_max`]; if little of what it
+//!   reads is wanted, the list of a segment's topics and then as above.
 //! - Memory: the active segment's index (12 to 24 bytes for each topic of a record, by the size of
 //!   its entries, about 60 more with an alias, and the topics themselves once), and a few
 //!   hundred bytes for each sealed one; a damaged index of a sealed segment is held in memory
 //!   from when it is met. A read holds one window of 256 KiB or one record, and its page.
 //! - Open files: two for each segment. With the defaults, and segments of 64 MiB, a terabyte takes
 //!   33,000: raise the limit or the segment size.
-//! - Retention: two calls for each segment that is forgotten.
+//! - Retention: two calls for each segment that is forgotten; where single topics have rules, a look
+//!   at the topics in its index, and a copy of the records that are kept.
 //!
 //! The format is described in `docs/log-format.md`.
 
 mod batch;
-mod bitmap;
+mod blank;
 mod blocks;
 mod collect;
+mod compaction;
 mod directory;
 mod error;
 #[cfg(any(test, feature = "testing"))]
@@ -103,14 +108,18 @@ pub mod inspect;
 mod memory;
 mod merge;
 mod options;
+mod ordinals;
 mod page;
 mod reader;
 mod record;
 mod recovery;
+mod repair;
 mod retention;
+mod rules;
 mod scanner;
 mod segment;
 mod storage;
+mod upkeep;
 mod writer;
 
 pub use batch::{Batch, Checkpoint, Committed};
@@ -121,11 +130,13 @@ pub use error::{
 #[cfg(any(test, feature = "testing"))]
 pub use fault::{Call, FaultStorage};
 pub use memory::MemoryStorage;
-pub use options::{Options, Retention};
+pub use options::{Durability, Options, Retention, TopicRetention, Topics};
 pub use page::{Mark, Page, ReadLimits, Select, Stats, Stored};
 pub use reader::Reader;
 pub use record::Head;
 pub use recovery::{Cut, Recovery, open};
+pub use repair::{Repair, RepairError, repair};
 pub use retention::Retained;
 pub use storage::{Storage, StorageFile};
+pub use upkeep::Upkeep;
 pub use writer::Writer;

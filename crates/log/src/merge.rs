@@ -27,11 +27,10 @@ struct Cursor {
 }
 
 impl<'a> Merge<'a> {
-    /// Begins at the first record with at least this ordinal.
+    /// Begins, in each list, at the first record with at least the ordinal beside it.
     pub(crate) fn new(
         segment: &'a Segment,
-        topics: &[&str],
-        from: u32,
+        lists: impl Iterator<Item = (List, u32)>,
         records_max: usize,
     ) -> Result<Self, ReadError> {
         let chunk = records_max.clamp(1, CHUNK);
@@ -41,16 +40,14 @@ impl<'a> Merge<'a> {
             heap: BinaryHeap::new(),
             chunk,
         };
-        for topic in topics {
-            if let Some(list) = segment.lookup(|index| index.list(topic))? {
-                let position = segment.lookup(|index| index.seek(&list, from))?;
-                merge.cursors.push(Cursor {
-                    list,
-                    position,
-                    held: Vec::new(),
-                });
-                merge.advance(merge.cursors.len() - 1)?;
-            }
+        for (list, from) in lists {
+            let position = segment.lookup(|index| index.seek(&list, from))?;
+            merge.cursors.push(Cursor {
+                list,
+                position,
+                held: Vec::new(),
+            });
+            merge.advance(merge.cursors.len() - 1)?;
         }
         Ok(merge)
     }

@@ -55,6 +55,10 @@ pub struct Page {
     /// The records. Their frames are slices of one buffer that holds nothing else, so a page in
     /// memory costs what its frames do.
     pub frames: Vec<Stored>,
+    /// Set if some of the wanted records between the cursor and this sequence may have been
+    /// forgotten, by what retention keeps of their topics. What is left of them is in this page and
+    /// the next.
+    pub forgotten_before: Option<u64>,
     /// Where to go on: every wanted record before it, from the cursor on, is in this page.
     pub next: u64,
 }
@@ -81,6 +85,9 @@ pub struct Stats {
     pub records: u64,
     /// The oldest sequence held, or `next`.
     pub first: u64,
+    /// From this sequence on nothing was left out: before it there is only what is kept for single
+    /// topics.
+    pub whole_from: u64,
     /// One past the last durable sequence.
     pub next: u64,
     /// The oldest record's time. Unix milliseconds; 0 if there is none.

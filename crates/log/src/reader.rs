@@ -4,12 +4,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use crate::bitmap::Bitmap;
 use crate::collect::collect;
 use crate::error::ReadError;
 use crate::fetch::fetch;
 use crate::index::{Index, IndexError, List, hash};
+use crate::ordinals::Ordinals;
 use crate::page::{Mark, Page, ReadLimits, Select, Stats};
+use crate::rules::{Rules, View};
 use crate::scanner::Step;
 use crate::segment::{Segment, SegmentList};
 
@@ -22,6 +23,7 @@ const COUNTED_AT_ONCE: usize = 4096;
 /// What the writer and all readers of a log share.
 pub(crate) struct Shared {
     pub(crate) epoch: String,
+    pub(crate) rules: Rules,
     /// Locked to copy or replace the pointer, never while a file is read.
     segments: RwLock<Arc<SegmentList>>,
 }
@@ -35,9 +37,10 @@ pub struct Reader {
 }
 
 impl Shared {
-    pub(crate) fn new(epoch: String, segments: SegmentList) -> Self {
+    pub(crate) fn new(epoch: String, rules: Rules, segments: SegmentList) -> Self {
         Self {
             epoch,
+            rules,
             segments: RwLock::new(Arc::new(segments)),
         }
     }
@@ -86,7 +89,28 @@ impl Reader {
         if from < first {
             return Err(ReadError::Forgotten { first });
         }
-        collect(&segments, select, from, limits)
+        let view = View {
+            rules: &self.shared.rules,
+            segments: &segments,
+        };
+        collect(&view, select, from, limits)
+    }
+
+    /// Before this sequence some of the wanted records may have been forgotten, though the log is
+    /// older; 0 if there is no such.
+    pub fn forgotten_before(&self, select: &dyn Select) -> Result<u64, ReadError> {
+        let segments = self.shared.segments();
+        let view = View {
+            rules: &self.shared.rules,
+            segments: &segments,
+        };
+        let Some(topics) = select.exact().filter(|_| !view.is_plain()) else {
+            return Ok(view.lost_before());
+        };
+        topics.iter().try_fold(0, |before, topic| {
+            let kept = view.kept(topic)?;
+            Ok(before.max(kept.lost_before))
+        })
     }
 
     /// The cursor from which exactly `n` wanted records remain that are not expired at `now_ms`;
@@ -99,8 +123,12 @@ impl Reader {
         if missing == 0 {
             return Ok(next(&segments));
         }
+        let view = View {
+            rules: &self.shared.rules,
+            segments: &segments,
+        };
         for segment in segments.iter().rev() {
-            let wanted = wanted(segment, select, now_ms)?;
+            let wanted = wanted(segment, select, &view, now_ms)?;
             let count = wanted.count();
             if let Some(skip) = count.checked_sub(missing) {
                 let ordinal = wanted.nth(skip).unwrap_or(0);
@@ -155,6 +183,12 @@ impl Reader {
             bytes: segments.iter().map(|segment| segment.disk_bytes()).sum(),
             records: segments.iter().map(|segment| segment.records()).sum(),
             first: first(&segments),
+            whole_from: View {
+                rules: &self.shared.rules,
+                segments: &segments,
+            }
+            .lost_before()
+            .max(first(&segments)),
             next: next(&segments),
             oldest_time_ms: held
                 .clone()
@@ -174,8 +208,17 @@ fn next(segments: &SegmentList) -> u64 {
 }
 
 /// The wanted records of a segment that are not expired.
-fn wanted(segment: &Segment, select: &dyn Select, now_ms: u64) -> Result<Bitmap, ReadError> {
-    let mut bitmap = Bitmap::new(segment.records());
+fn wanted(
+    segment: &Segment,
+    select: &dyn Select,
+    view: &View<'_>,
+    now_ms: u64,
+) -> Result<Ordinals, ReadError> {
+    let mut wanted = if segment.sparse {
+        Ordinals::few()
+    } else {
+        Ordinals::many(segment.records())
+    };
     let lists = match select.exact() {
         Some(topics) => segment.lookup(|index| {
             topics
@@ -186,17 +229,22 @@ fn wanted(segment: &Segment, select: &dyn Select, now_ms: u64) -> Result<Bitmap,
         None => segment.lookup(Index::lists)?,
     };
     for list in lists.iter().filter(|list| select.matches(&list.topic)) {
-        let mut position = 0;
+        let from = segment.ordinal(view.kept(&list.topic)?.from);
+        let mut position = match from {
+            0 => 0,
+            from => segment.lookup(|index| index.seek(list, from))?,
+        };
         loop {
             let live = segment.lookup(|index| live_part(index, list, position, now_ms))?;
             let Some(part) = live else { break };
             position += crate::fields::narrow(COUNTED_AT_ONCE);
             for ordinal in part {
-                bitmap.set(ordinal);
+                wanted.set(ordinal);
             }
         }
     }
-    Ok(bitmap)
+    wanted.settle();
+    Ok(wanted)
 }
 
 /// The ordinals in one part of a list that are not expired; `None` behind its end.
@@ -236,7 +284,8 @@ fn at_time(segment: &Segment, ms: u64) -> Result<u64, ReadError> {
             .map_err(|error| segment.fault("read", error))?
         {
             Step::Record(head) if head.time_ms >= ms => return Ok(head.sequence),
-            Step::Record(_) => sequence += 1,
+            Step::Record(head) => sequence = head.sequence + 1,
+            Step::End if segment.sparse => return Ok(end),
             Step::End | Step::Bad(_) => {
                 let damage = segment.damage(scanner.offset(), "the record's head is broken");
                 return Err(ReadError::Damaged {

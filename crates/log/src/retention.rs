@@ -1,15 +1,17 @@
 //! Forgetting: whole segments, oldest first, by taking their files away.
 //!
-//! Nothing is ever rewritten, so forgetting costs the same however much is forgotten, and gives the
-//! disk back at once. The price is that a limit holds to within one segment; segments are an
+//! Where no topic has a rule of its own nothing is ever rewritten, so forgetting costs the same
+//! however much is forgotten, and gives the disk back at once. The price is that a limit holds to within one segment; segments are an
 //! eighth of the limit at most (and 64 KiB at least).
 
 use std::io;
 use std::sync::Arc;
 
 use crate::error::{CommitError, StorageFault};
+use crate::reader::Reader;
 use crate::segment::{Segment, SegmentList, index_name};
-use crate::writer::Writer;
+use crate::upkeep::Helper;
+use crate::writer::{Writer, refused};
 
 /// What [`Writer::retain`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,22 @@ pub struct Retained {
     pub bytes: u64,
     /// The oldest sequence that is held now.
     pub first: u64,
+}
+
+/// How often it is looked through what is kept for single topics. Milliseconds.
+const COMPACT_EVERY_MS: u64 = 60_000;
+
+impl Retained {
+    fn between(before: &SegmentList, after: &SegmentList) -> Self {
+        let records = |list: &SegmentList| list.iter().map(|it| it.records()).sum::<u64>();
+        let bytes = |list: &SegmentList| list.iter().map(|it| it.disk_bytes()).sum::<u64>();
+        Self {
+            segments: before.len().saturating_sub(after.len()),
+            records: records(before).saturating_sub(records(after)),
+            bytes: bytes(before).saturating_sub(bytes(after)),
+            first: after.first().map_or(1, |segment| segment.first),
+        }
+    }
 }
 
 impl Writer {
@@ -37,23 +55,34 @@ impl Writer {
         // If there is no room for another segment, forgetting is what makes some.
         let rolled = self.roll_aged(now_ms);
         self.usable()?;
-        let segments = self.shared.segments();
-        let count = self.forgettable(&segments, now_ms);
-        let forgotten: Vec<_> = segments.iter().take(count).cloned().collect();
-        if count > 0 {
+        self.look_at_clock(now_ms).map_err(refused)?;
+        let before = self.shared.segments();
+        let compacted = before.iter().take_while(|it| it.compacted.is_some());
+        let compacted = compacted.count();
+        let count = compacted + self.forgettable(&before, compacted, now_ms);
+        let dense = compacted == 0 && self.shared.rules.is_empty();
+        let is_time = now_ms.abs_diff(self.compacted_ms) >= COMPACT_EVERY_MS;
+        if dense && count > 0 {
             // Readers stop seeing them before the files go.
             self.shared
-                .replace(segments.iter().skip(count).cloned().collect());
-            self.doomed.extend(forgotten.iter().cloned());
+                .replace(before.iter().skip(count).cloned().collect());
+            self.doomed.extend(before.iter().take(count).cloned());
+        } else if count > compacted || (is_time && compacted > 0) {
+            self.compacted_ms = now_ms;
+            self.compact(count)?;
         }
         self.remove_doomed()?;
         rolled?;
-        Ok(Retained {
-            segments: count,
-            records: forgotten.iter().map(|segment| segment.records()).sum(),
-            bytes: forgotten.iter().map(|segment| segment.disk_bytes()).sum(),
-            first: segments.get(count).map_or(1, |segment| segment.first),
-        })
+        Ok(Retained::between(&before, &self.shared.segments()))
+    }
+
+    /// Finds out how far back the rules of single topics reach now.
+    pub(crate) fn look_at_clock(&self, now_ms: u64) -> Result<(), StorageFault> {
+        let reader = Reader {
+            shared: Arc::clone(&self.shared),
+        };
+        let at_time = |ms| reader.at_time(ms);
+        self.shared.rules.look_at_clock(now_ms, at_time)
     }
 
     /// Begins a new segment when the newest is an eighth of the age limit old, so that its oldest
@@ -70,10 +99,13 @@ impl Writer {
         }
     }
 
-    /// How many of the oldest segments may go.
-    fn forgettable(&self, segments: &SegmentList, now_ms: u64) -> usize {
+    /// How many of the oldest segments may go, behind those that were compacted.
+    fn forgettable(&self, segments: &SegmentList, compacted: usize, now_ms: u64) -> usize {
         let limits = &self.options.retention;
-        let mut bytes: u64 = segments.iter().map(|segment| segment.disk_bytes()).sum();
+        let segments = segments.get(compacted..).unwrap_or_default();
+        let spare_bytes = self.helper.as_ref().map_or(0, Helper::spare_bytes);
+        let held = segments.iter().map(|segment| segment.disk_bytes());
+        let mut bytes: u64 = spare_bytes + held.sum::<u64>();
         let mut records: u64 = segments.iter().map(|segment| segment.records()).sum();
         let sealed = segments.iter().take(segments.len().saturating_sub(1));
         let forgettable = sealed.take_while(|segment| {
@@ -93,7 +125,7 @@ impl Writer {
 
     /// Removes files, the oldest first and each durably before the next: a crash can leave the
     /// log longer than it was, but never with a hole.
-    fn remove_doomed(&mut self) -> Result<(), CommitError> {
+    pub(crate) fn remove_doomed(&mut self) -> Result<(), CommitError> {
         while let Some(segment) = self.doomed.front().map(Arc::clone) {
             self.remove_segment(&segment)?;
             self.doomed.pop_front();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::error::{Damage, ReadError, StorageFault};
 use crate::fields::widen;
-use crate::header::{HEADER_END, SegmentHeader};
+use crate::header::{HEADER_END, REPAIRED, SegmentHeader};
 use crate::index::{Index, IndexError, MemoryIndex, Sparse};
 use crate::index_file;
 use crate::index_layout::Summary;
@@ -25,11 +25,26 @@ pub(crate) struct Segment {
     pub(crate) name: String,
     pub(crate) first: u64,
     pub(crate) salt: u64,
+    /// Of the format. Nothing is appended to a segment of an older one.
+    pub(crate) version: u32,
+    /// Whether its commits are not synced one by one.
+    pub(crate) lazy: bool,
+    /// One past the last sequence of the segment before: between it and `first` a crash may have
+    /// lost records.
+    pub(crate) follows: u64,
     pub(crate) file: Arc<dyn StorageFile>,
+    /// Whether only some of the sequences that it stands for have a record.
+    pub(crate) sparse: bool,
+    /// Of a segment that holds what is kept for single topics, which rules it was made by.
+    pub(crate) compacted: Option<u64>,
+    /// How many records a sparse segment has.
+    held: u64,
     /// One past the last record that is durable. Set last, with `Release`: whoever has read it
     /// finds all before it in the file, the length and the index.
     end: AtomicU64,
     len: AtomicU64,
+    /// The file's length where it was written ahead; else 0.
+    allocated: AtomicU64,
     first_time_ms: AtomicU64,
     last_time_ms: AtomicU64,
     index: RwLock<Arc<Index>>,
@@ -38,6 +53,31 @@ pub(crate) struct Segment {
 
 /// All segments of a log, oldest first; there is always one at least.
 pub(crate) type SegmentList = Vec<Arc<Segment>>;
+
+/// Which sequences a segment's records may have.
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) first: u64,
+    /// Of a compacted segment one past the last; in others each follows the one before by one.
+    pub(crate) end: Option<u64>,
+}
+
+impl Span {
+    pub(crate) fn of(header: &SegmentHeader) -> Self {
+        Self {
+            first: header.first,
+            end: (header.end > 0).then_some(header.end),
+        }
+    }
+
+    /// Whether a record may come after others, of which the next sequence would be `next`.
+    pub(crate) fn allows(&self, sequence: u64, next: u64) -> bool {
+        match self.end {
+            Some(end) => (next..end).contains(&sequence),
+            None => sequence == next,
+        }
+    }
+}
 
 /// What was found in a segment's file from front to back.
 pub(crate) struct Scanned {
@@ -95,14 +135,33 @@ impl Segment {
             name: log_name(header.first),
             first: header.first,
             salt: header.salt,
+            version: header.version,
+            lazy: header.lazy,
+            follows: header.follows,
+            sparse: header.end > 0,
+            compacted: (header.end > 0 && header.created_ms != REPAIRED)
+                .then_some(header.created_ms),
+            held: u64::from(summary.records),
             file,
-            end: AtomicU64::new(header.first + u64::from(summary.records)),
+            end: AtomicU64::new(header.end_with(summary.records)),
             len: AtomicU64::new(summary.log_bytes),
+            allocated: AtomicU64::new(0),
             first_time_ms: AtomicU64::new(summary.first_time_ms),
             last_time_ms: AtomicU64::new(summary.last_time_ms),
             index: RwLock::new(Arc::new(index)),
             index_bytes: AtomicU64::new(index_bytes),
         }
+    }
+
+    /// Says that the file was written ahead, with zeros, up to this length.
+    pub(crate) fn written_ahead(self, bytes: u64) -> Self {
+        self.allocated.store(bytes, Ordering::Relaxed);
+        self
+    }
+
+    /// Whether a commit of so many bytes would make the file longer.
+    pub(crate) fn grows_by(&self, bytes: u64) -> bool {
+        self.len().saturating_add(bytes) > self.allocated.load(Ordering::Relaxed)
     }
 
     /// One past the last durable sequence.
@@ -116,12 +175,30 @@ impl Segment {
     }
 
     pub(crate) fn records(&self) -> u64 {
-        self.end() - self.first
+        if self.sparse {
+            self.held
+        } else {
+            self.end() - self.first
+        }
+    }
+
+    /// Whether a record may be the next that a reader meets behind those before `next`.
+    pub(crate) fn follows_in(&self, next: u64, sequence: u64) -> bool {
+        self.span().allows(sequence, next)
+    }
+
+    /// Which sequences its records may have.
+    fn span(&self) -> Span {
+        Span {
+            first: self.first,
+            end: self.sparse.then(|| self.end()),
+        }
     }
 
     /// What the segment takes on disk. Bytes.
     pub(crate) fn disk_bytes(&self) -> u64 {
-        self.len() + self.index_bytes.load(Ordering::Relaxed)
+        let file_bytes = self.len().max(self.allocated.load(Ordering::Relaxed));
+        file_bytes + self.index_bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn first_time_ms(&self) -> u64 {
@@ -181,7 +258,7 @@ impl Segment {
 
     fn rebuild(&self) -> Result<MemoryIndex, ReadError> {
         let range = HEADER_END..self.len();
-        let scanned = scan(&self.file, self.first, self.salt, range)
+        let scanned = scan(&self.file, self.span(), self.salt, range)
             .map_err(|error| self.fault("read", error))?;
         match scanned.bad {
             Some((offset, reason)) => Err(self.unreadable(offset, reason)),
@@ -219,7 +296,7 @@ impl Segment {
             let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
             for start in part {
                 let bytes = buffer.get(widen(*start)..).unwrap_or_default();
-                let head = RecordHead::decode(bytes, self.salt);
+                let head = RecordHead::trusted(bytes);
                 let Some(record) = head.and_then(|head| Record::trusted(head, bytes)) else {
                     continue;
                 };
@@ -231,32 +308,49 @@ impl Segment {
         frames
     }
 
-    /// Writes the index to its file and lets go of the memory.
+    /// Writes the index to its file, lets go of the memory, and cuts off what was written ahead.
     ///
-    /// If that fails the index stays in memory: nothing is lost but the memory, and the time to
-    /// build it again at the next opening.
+    /// If the index cannot be written it stays in memory: nothing is lost but the memory, and the
+    /// time to build it again at the next opening. The cut need not survive a crash.
     pub(crate) fn seal(&self, storage: &dyn Storage) -> Result<(), StorageFault> {
+        if let Some((index, bytes)) = self.write_index(storage)? {
+            self.index_bytes.store(bytes, Ordering::Relaxed);
+            *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
+        }
+        self.trim().map_err(|error| self.fault("cut", error))
+    }
+
+    fn trim(&self) -> io::Result<()> {
+        if self.allocated.load(Ordering::Relaxed) > self.len() {
+            self.file.set_len(self.len())?;
+        }
+        self.allocated.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes the index to its file; `None` if it is there already.
+    pub(crate) fn write_index(
+        &self,
+        storage: &dyn Storage,
+    ) -> Result<Option<(Index, u64)>, StorageFault> {
         let name = index_name(self.first);
         let current = Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner));
         let Index::Memory(memory) = &*current else {
-            return Ok(());
+            return Ok(None);
         };
         let summary = Summary {
-            records: self.ordinal(self.end()),
+            records: u32::try_from(self.records()).unwrap_or(u32::MAX),
             first: self.first,
             salt: self.salt,
             log_bytes: self.len(),
             first_time_ms: self.first_time_ms(),
             last_time_ms: self.last_time_ms(),
         };
-        let written = {
-            let memory = memory.read().unwrap_or_else(PoisonError::into_inner);
-            index_file::write(storage, &name, &memory, &summary)
-        };
-        let (index, bytes) = written.inspect_err(|_| drop(storage.remove(&name)))?;
-        self.index_bytes.store(bytes, Ordering::Relaxed);
-        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
-        Ok(())
+        let memory = memory.read().unwrap_or_else(PoisonError::into_inner);
+        let written = index_file::write(storage, &name, &memory, &summary);
+        written
+            .inspect_err(|_| drop(storage.remove(&name)))
+            .map(Some)
     }
 }
 
@@ -268,11 +362,12 @@ fn narrow_offset(offset: u64) -> u32 {
 /// Reads all records of a segment's file, up to the last whole group.
 pub(crate) fn scan(
     file: &Arc<dyn StorageFile>,
-    first: u64,
+    span: Span,
     salt: u64,
     range: Range<u64>,
 ) -> io::Result<Scanned> {
     let mut found = Scanned::empty(range.start);
+    let mut next = span.first;
     let mut scanner = Scanner::new(Arc::clone(file), salt, range.clone());
     let mut group_at = None;
     loop {
@@ -281,9 +376,15 @@ pub(crate) fn scan(
         let reason = match step {
             Step::End => break,
             Step::Bad(reason) => reason,
-            Step::Record(head) => match found.take(first, salt, offset, head, &mut scanner)? {
+            Step::Record(head) if !span.allows(head.sequence, next) => {
+                "the record's sequence does not follow"
+            }
+            Step::Record(head) => match found.take(span, salt, offset, head, &mut scanner)? {
                 Ok(()) => {
-                    group_at = head.continues().then(|| group_at.unwrap_or(offset));
+                    next = head.sequence.saturating_add(1);
+                    // Of a group a compacted segment may hold any part.
+                    let open = head.continues() && span.end.is_none();
+                    group_at = open.then(|| group_at.unwrap_or(offset));
                     continue;
                 }
                 Err(reason) => reason,
@@ -300,7 +401,7 @@ pub(crate) fn scan(
     let bad = found
         .bad
         .unwrap_or((range.end, "the last group of records is not complete"));
-    let again = scan(file, first, salt, range.start..group_at)?;
+    let again = scan(file, span, salt, range.start..group_at)?;
     Ok(Scanned {
         bad: Some(bad),
         ..again
@@ -323,7 +424,7 @@ impl Scanned {
     /// Takes the record that the scanner is at, or says what is wrong with it.
     fn take(
         &mut self,
-        first: u64,
+        span: Span,
         salt: u64,
         offset: u64,
         head: RecordHead,
@@ -332,19 +433,21 @@ impl Scanned {
         let Ok(offset_narrow) = u32::try_from(offset) else {
             return Ok(Err("a segment cannot be this long"));
         };
-        if head.sequence != first.saturating_add(u64::from(self.index.records)) {
-            return Ok(Err("the record's sequence does not follow"));
-        }
+        let Ok(ordinal) = u32::try_from(head.sequence - span.first) else {
+            return Ok(Err("a segment cannot have this many sequences"));
+        };
         let Some(record) = scanner.record()? else {
             return Ok(Err("the record's checksum is wrong"));
         };
-        let Some(commit_at) = offset.checked_sub(u64::from(head.commit_offset)) else {
+        // What was copied from elsewhere says where it was there.
+        let commit_offset = span.end.map_or(u64::from(head.commit_offset), |_| 0);
+        let Some(commit_at) = offset.checked_sub(commit_offset) else {
             return Ok(Err("the record's commit begins before the file"));
         };
         if self.index.records == 0 {
             self.first_time_ms = head.time_ms;
         }
-        self.index.insert(offset_narrow, salt, &record);
+        self.index.insert_as(ordinal, offset_narrow, salt, &record);
         self.len = offset + u64::from(head.length);
         self.commit_at = commit_at;
         self.last_time_ms = head.time_ms;

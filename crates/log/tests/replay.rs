@@ -24,11 +24,22 @@ fn head<'a>(topics: &'a [&'a str]) -> Head<'a> {
 struct Metered {
     inner: MemoryStorage,
     largest: Arc<AtomicUsize>,
+    all: Arc<AtomicUsize>,
 }
 
 struct MeteredFile {
     inner: Arc<dyn StorageFile>,
     largest: Arc<AtomicUsize>,
+    all: Arc<AtomicUsize>,
+}
+
+/// Topics that begin so, which the log cannot look up.
+struct Prefix(&'static str);
+
+impl Select for Prefix {
+    fn matches(&self, topic: &str) -> bool {
+        topic.starts_with(self.0)
+    }
 }
 
 impl Storage for Metered {
@@ -37,23 +48,29 @@ impl Storage for Metered {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
-        let largest = Arc::clone(&self.largest);
+        let (largest, all) = (Arc::clone(&self.largest), Arc::clone(&self.all));
         Ok(Arc::new(MeteredFile {
             inner: self.inner.create(name)?,
             largest,
+            all,
         }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
-        let largest = Arc::clone(&self.largest);
+        let (largest, all) = (Arc::clone(&self.largest), Arc::clone(&self.all));
         Ok(Arc::new(MeteredFile {
             inner: self.inner.open(name)?,
             largest,
+            all,
         }))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.inner.remove(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
     }
 
     fn sync_directory(&self) -> io::Result<()> {
@@ -64,6 +81,7 @@ impl Storage for Metered {
 impl StorageFile for MeteredFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.largest.fetch_max(buffer.len(), Ordering::Relaxed);
+        self.all.fetch_add(buffer.len(), Ordering::Relaxed);
         self.inner.read_at(buffer, offset)
     }
 
@@ -90,6 +108,7 @@ fn a_replay_of_any_size_goes_through_bounded_memory() {
     let storage = Metered {
         inner: MemoryStorage::new(),
         largest: Arc::clone(&largest),
+        all: Arc::default(),
     };
     let (mut writer, reader) = open_on(Arc::new(storage), &small_segments(4 << 20));
     for number in 0..200_u64 {
@@ -174,4 +193,56 @@ fn readers_beside_a_writer_see_every_record_once_and_in_order() {
         }
         done.store(true, Ordering::Release);
     });
+}
+
+#[test]
+fn a_replay_costs_by_what_is_wanted() {
+    let all = Arc::new(AtomicUsize::new(0));
+    let storage = Metered {
+        inner: MemoryStorage::new(),
+        largest: Arc::default(),
+        all: Arc::clone(&all),
+    };
+    let (mut writer, reader) = open_on(Arc::new(storage), &small_segments(8 << 20));
+    for number in 0..250_u64 {
+        let mut batch = writer.begin(number);
+        for place in 0..400 {
+            let topic = format!("t/{}", (number * 400 + place) % 10_000);
+            let frame = batch.next_sequence().to_le_bytes();
+            batch
+                .push(&head(&[&topic]), |_, out| {
+                    out.extend_from_slice(&frame);
+                    out.resize(out.len() + 200, 7);
+                })
+                .unwrap();
+        }
+        writer.commit(batch).unwrap();
+    }
+    let log_bytes = usize::try_from(reader.stats().bytes).unwrap();
+    let replay = |select: &dyn Select| {
+        all.store(0, Ordering::Relaxed);
+        let (mut cursor, mut found) = (1, Vec::new());
+        while cursor < reader.next() {
+            let page = reader.read(select, cursor, ReadLimits::default()).unwrap();
+            found.extend(page.frames.iter().map(|stored| stored.sequence));
+            cursor = page.next;
+        }
+        (found, all.load(Ordering::Relaxed))
+    };
+    let (one, one_bytes) = replay(&Only(&["t/777"]));
+    assert_eq!(one.len(), 10);
+    assert!(one_bytes < log_bytes / 50, "{one_bytes} of {log_bytes}");
+    // A pattern costs the lists of topics, and a look at the log before that is noticed.
+    let (few, few_bytes) = replay(&Prefix("t/77"));
+    assert_eq!(few.len(), 111 * 10);
+    assert!(few_bytes < log_bytes / 4, "{few_bytes} of {log_bytes}");
+    let expected: Vec<String> = (0..10_000).map(|number| format!("t/{number}")).collect();
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    let chosen: Vec<&str> = expected
+        .into_iter()
+        .filter(|it| it.starts_with("t/77"))
+        .collect();
+    assert_eq!(replay(&Only(&chosen)).0, few);
+    let (most, _) = replay(&Prefix("t/"));
+    assert_eq!(most.len(), 100_000);
 }

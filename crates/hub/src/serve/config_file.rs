@@ -3,7 +3,7 @@
 //! It is turned into options, put before those of the command line and parsed with them. So there
 //! is one list of names, one parser for each value, and one set of messages.
 
-use std::{ffi::OsString, fs, path::Path};
+use std::{ffi::OsString, fmt::Write, fs, path::Path};
 
 use clap::{
     ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, parser::ValueSource,
@@ -17,6 +17,10 @@ const NOT_IN_FILE: [&str; 2] = ["config", "help"];
 
 /// Where events are kept: an option that says so puts aside all that the file says of it.
 const STORAGE: [&str; 2] = ["data", "memory"];
+
+/// What is kept of some topics is a table for each pattern, and stands for an option.
+const TOPIC_RULES: &str = "retention";
+const TOPIC_RULES_OPTION: &str = "retention-topic";
 
 /// The options of the command line `options`, completed with those of the file.
 pub(crate) fn complete(path: &Path, options: &[OsString]) -> Result<Serve, Failure> {
@@ -53,7 +57,12 @@ fn options_from(text: &str, options: &[OsString]) -> Result<Vec<String>, String>
         let new = options_of(&command, key, value)?;
         parse(new.iter().map(OsString::from)).map_err(|problem| format!("`{key}`: {problem}"))?;
         let aside = STORAGE.contains(&key.as_str()) && storage_given;
-        if !aside && !is_given(&given, key) {
+        let option = if key == TOPIC_RULES {
+            TOPIC_RULES_OPTION
+        } else {
+            key
+        };
+        if !aside && !is_given(&given, option) {
             all.extend(new);
         }
     }
@@ -71,6 +80,9 @@ fn is_given(matches: &ArgMatches, key: &str) -> bool {
 
 /// A key and its value as options.
 fn options_of(command: &Command, key: &str, value: &Value) -> Result<Vec<String>, String> {
+    if key == TOPIC_RULES {
+        return topic_rules(value);
+    }
     let known = command
         .get_arguments()
         .find(|argument| argument.get_long() == Some(key) && !NOT_IN_FILE.contains(&key));
@@ -86,6 +98,34 @@ fn options_of(command: &Command, key: &str, value: &Value) -> Result<Vec<String>
         }
         _ => Ok(vec![option(key, value)?]),
     }
+}
+
+/// `[[retention]]` tables, as the option that says the same in one line.
+fn topic_rules(value: &Value) -> Result<Vec<String>, String> {
+    let wrong = || format!("`{TOPIC_RULES}`: write [[{TOPIC_RULES}]] and below it its `pattern`");
+    let tables = value.as_array().ok_or_else(wrong)?;
+    let mut options = Vec::new();
+    for table in tables {
+        let table = table.as_table().ok_or_else(wrong)?;
+        let pattern = table.get("pattern").and_then(Value::as_str);
+        let mut line = pattern.ok_or_else(wrong)?.to_owned();
+        for (name, value) in table.iter().filter(|(name, _)| *name != "pattern") {
+            if !["age", "bytes", "events"].contains(&name.as_str()) {
+                return Err(format!(
+                    "unknown key `{name}` in [[{TOPIC_RULES}]]: known are pattern, age, bytes, events"
+                ));
+            }
+            let value = match value {
+                Value::String(text) => text.clone(),
+                Value::Integer(number) => number.to_string(),
+                _ => return Err(format!("`{name}`: write a number or a text in quotes")),
+            };
+            // Writing to a string cannot fail.
+            let _ = write!(line, " {name}={value}");
+        }
+        options.push(format!("--{TOPIC_RULES_OPTION}={line}"));
+    }
+    Ok(options)
 }
 
 fn option(key: &str, value: &Value) -> Result<String, String> {
@@ -165,6 +205,45 @@ mod tests {
         assert_eq!(serve.retention_events, Some(1000));
         assert_eq!(serve.heartbeat, Duration::from_secs(20));
         assert!(serve.insecure);
+    }
+
+    #[test]
+    fn what_is_kept_of_topics_has_tables() {
+        let file = r#"
+            retention-bytes = "1GiB"
+
+            [[retention]]
+            pattern = "orders/*"
+            age = "7d"
+
+            [[retention]]
+            pattern = "daily/:name"
+            events = 30
+            bytes = "1MiB"
+        "#;
+        let rules = completed(file, &[]).unwrap().retention_topic;
+        assert_eq!(rules.len(), 2);
+        assert_eq!(rules[0].pattern.as_str(), "orders/*");
+        assert_eq!(rules[0].age, Some(Duration::from_hours(7 * 24)));
+        assert_eq!((rules[1].events, rules[1].bytes), (Some(30), Some(1 << 20)));
+        let rules = completed(file, &["--retention-topic", "a events=1"]).unwrap();
+        assert_eq!(rules.retention_topic.len(), 1, "options win");
+        for (table, words) in [
+            ("[[retention]]", "its `pattern`"),
+            ("retention = 5", "its `pattern`"),
+            ("[[retention]]\npattern = \"a\"", "what is kept"),
+            (
+                "[[retention]]\npattern = \"a\"\nages = 1",
+                "unknown key `ages`",
+            ),
+            (
+                "[[retention]]\npattern = \"a\"\nage = true",
+                "write a number",
+            ),
+        ] {
+            let problem = completed(table, &[]).unwrap_err();
+            assert!(problem.contains(words), "{table}: {problem}");
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The log and the vector side by side.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tidings_log::{
-    CommitError, FaultStorage, Head, OpenError, Options, ReadError, ReadLimits, Reader, Retention,
-    Writer, open,
+    CommitError, FaultStorage, Head, OpenError, Options, ReadError, ReadLimits, Reader, Recovery,
+    Retention, Upkeep, Writer, open,
 };
 
-use super::{Choice, Op, Spec, TOPICS};
+use super::{Choice, Op, Spec, TOPICS, is_ruled};
 use tidings_log::Select;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -26,27 +27,43 @@ struct Rec {
 pub(crate) struct Run {
     pub(crate) disk: FaultStorage,
     options: Options,
+    attended: bool,
     log: Option<(Writer, Reader)>,
+    upkeep: Option<Upkeep>,
     epoch: Option<String>,
     /// All that was ever acknowledged, also what retention took away: it may come back.
     records: Vec<Rec>,
+    /// How many of them a loss of power cannot take.
+    synced: usize,
+    /// Sequences that were left out, since they may have been given before.
+    holes: Vec<Range<u64>>,
+    /// One past the newest sequence that anybody has seen.
+    seen: u64,
     /// A batch of which nobody knows whether it was stored.
     uncertain: Vec<Rec>,
     first: u64,
     now_ms: u64,
+    /// When the log last looked at the clock for the rules of single topics.
+    looked_ms: u64,
 }
 
 impl Run {
-    pub(crate) fn new(seed: u64, options: Options) -> Self {
+    pub(crate) fn new(seed: u64, options: Options, attended: bool) -> Self {
         let mut run = Self {
             disk: FaultStorage::new(seed),
             options,
+            attended,
             log: None,
+            upkeep: None,
             epoch: None,
             records: Vec::new(),
+            synced: 0,
+            holes: Vec::new(),
+            seen: 1,
             uncertain: Vec::new(),
             first: 1,
             now_ms: 1000,
+            looked_ms: 1000,
         };
         run.open();
         run
@@ -55,9 +72,10 @@ impl Run {
     /// Opens, at the second attempt at the latest on a disk that works.
     pub(crate) fn open(&mut self) {
         self.log = None;
+        self.upkeep = None;
         let opened = self.try_open().or_else(|error| {
             assert!(
-                matches!(error, OpenError::Storage(_)),
+                matches!(error, OpenError::Storage(_) | OpenError::Begin(_)),
                 "refused after a crash: {error}"
             );
             if self.disk.is_dead() {
@@ -66,39 +84,53 @@ impl Run {
             self.disk.mend();
             self.try_open()
         });
-        let (writer, reader) = opened.expect("a log opens on a disk that works");
-        self.check_recovered(&writer, &reader);
+        self.looked_ms = self.now_ms;
+        let (mut writer, reader, found) = opened.expect("a log opens on a disk that works");
+        self.check_recovered(&writer, &reader, &found);
+        self.upkeep = self.attended.then(|| writer.upkeep());
         self.log = Some((writer, reader));
         self.check_all();
     }
 
-    fn try_open(&self) -> Result<(Writer, Reader), OpenError> {
+    fn try_open(&self) -> Result<(Writer, Reader, Recovery), OpenError> {
         let storage = Arc::new(self.disk.clone());
-        let (writer, reader, _) = open(storage, self.options.clone(), "Enew", self.now_ms)?;
-        Ok((writer, reader))
+        open(storage, self.options.clone(), "Enew", self.now_ms)
     }
 
-    fn check_recovered(&mut self, writer: &Writer, reader: &Reader) {
-        if self.records.is_empty() {
+    fn check_recovered(&mut self, writer: &Writer, reader: &Reader, found: &Recovery) {
+        if self.synced == 0 && found.created {
             // Nothing was acknowledged: the log may never have come to be.
             self.epoch = None;
         }
         let epoch = self.epoch.get_or_insert_with(|| writer.epoch().to_owned());
         assert_eq!(epoch, writer.epoch(), "another epoch");
-        let acknowledged = self.records.len() as u64 + 1;
+        let end = match &found.left_out {
+            Some(hole) => {
+                self.holes.push(hole.clone());
+                hole.start
+            }
+            None => reader.next(),
+        };
+        let mut survived = std::mem::take(&mut self.records);
+        survived.append(&mut self.uncertain);
+        survived.retain(|record| record.sequence < end);
         assert!(
-            reader.next() >= acknowledged,
-            "lost {} to {}",
-            reader.next(),
-            acknowledged
+            survived.len() >= self.synced,
+            "of {} records {} are left",
+            self.synced,
+            survived.len()
         );
-        let survived = usize::try_from(reader.next() - acknowledged).unwrap();
-        assert!(survived <= self.uncertain.len(), "invented records");
-        let whole = survived == 0 || self.uncertain[survived - 1].ends_group;
+        let whole = survived.last().is_none_or(|last| last.ends_group);
         assert!(whole, "a part of a group survived");
-        self.records.extend(self.uncertain.drain(..).take(survived));
-        self.uncertain.clear();
-        assert!(reader.first() <= self.first, "forgot more than it said");
+        assert!(
+            writer.next_sequence() >= self.seen,
+            "a sequence is given again"
+        );
+        self.records = survived;
+        self.synced = self.records.len();
+        // Of a log that lost all that it had, the first sequence is one behind what it lost.
+        let first = self.behind_hole(self.first).unwrap_or(self.first);
+        assert!(reader.first() <= first, "forgot more than it said");
         self.first = reader.first();
         assert_eq!(reader.next(), writer.next_sequence());
     }
@@ -116,7 +148,13 @@ impl Run {
             Op::FindAlias(alias) => self.find_alias(*alias),
             Op::Marks { ago_ms, max } => self.marks(self.now_ms.saturating_sub(*ago_ms), *max),
             Op::Tick(ms) => self.now_ms += ms,
+            // What an age has forgotten does not come back with the clock.
+            Op::TickBack(_) if self.is_ruled() => {}
+            Op::TickBack(ms) => self.now_ms = self.now_ms.saturating_sub(*ms).max(1000),
             Op::Retain => self.retain(),
+            Op::Upkeep(steps) => self.upkeep(*steps),
+            Op::SyncIfDue => self.sync_if_due(),
+            Op::Close => self.close(),
             // With what is armed: opening fails too, and is tried again.
             Op::Reopen => self.open(),
             Op::Crash => self.crash(),
@@ -125,8 +163,43 @@ impl Run {
             Op::LeaveRoom(bytes) => self.disk.leave_room(*bytes),
             Op::Mend => self.disk.mend(),
         }
+        self.note_synced();
         if self.disk.is_dead() {
             self.crash();
+        }
+    }
+
+    fn upkeep(&mut self, steps: usize) {
+        if let Some(upkeep) = &self.upkeep {
+            let _done = (0..steps).take_while(|_| upkeep.step()).count();
+        }
+    }
+
+    fn sync_if_due(&mut self) {
+        let now_ms = self.now_ms;
+        let (writer, _) = self.log.as_mut().unwrap();
+        let done = writer.sync_if_due(now_ms);
+        assert!(matches!(done, Ok(()) | Err(CommitError::Poisoned(_))));
+        assert!(done.is_err() || writer.sync_due_in_ms(now_ms) != Some(0));
+    }
+
+    fn close(&mut self) {
+        let (writer, _) = self.log.take().unwrap();
+        if writer.close().is_ok() {
+            self.synced = self.records.len();
+        }
+        self.upkeep(usize::MAX);
+        if self.disk.is_dead() {
+            self.disk = self.disk.crash();
+        }
+        self.open();
+    }
+
+    /// All that the writer does not hold for unsynced can be counted on.
+    fn note_synced(&mut self) {
+        let (writer, _) = self.log.as_ref().unwrap();
+        if writer.poisoned().is_none() && writer.sync_due_in_ms(self.now_ms).is_none() {
+            self.synced = self.records.len();
         }
     }
 
@@ -135,10 +208,25 @@ impl Run {
         self.open();
     }
 
-    /// A sequence this far into the log.
+    /// A sequence this far into the log, or a little beyond.
     fn place(&self, percent: u64) -> u64 {
         let (_, reader) = self.log.as_ref().unwrap();
-        (reader.first() + (reader.next() - reader.first()) * percent / 100).max(1)
+        let records = self.records.len() as u64;
+        let place = usize::try_from(records * percent / 100).unwrap();
+        let sequence = self.records.get(place).map(|record| record.sequence);
+        sequence.unwrap_or(reader.next() + percent % 3)
+    }
+
+    /// Where reading goes on, if this is in a hole.
+    fn behind_hole(&self, sequence: u64) -> Option<u64> {
+        let mut behind = None;
+        for hole in &self.holes {
+            // One may begin where another ends: nothing was stored between two openings.
+            if hole.contains(&behind.unwrap_or(sequence)) {
+                behind = Some(hole.end);
+            }
+        }
+        behind
     }
 
     fn append(&mut self, groups: &[Vec<Spec>]) {
@@ -191,6 +279,7 @@ impl Run {
                 assert_eq!(frames, expected);
                 assert_eq!(committed.first, before);
                 assert_eq!(committed.last + 1, reader.next());
+                self.seen = reader.next();
                 self.records.extend(records);
             }
             Err(CommitError::Poisoned(_)) => {
@@ -212,9 +301,43 @@ impl Run {
             .filter(move |record| record.sequence >= first)
     }
 
+    fn is_ruled(&self) -> bool {
+        !self.options.retention.topics.is_empty()
+    }
+
+    fn is_chosen(choice: &Choice, record: &Rec) -> bool {
+        record.topics.iter().any(|topic| choice.matches(topic))
+    }
+
     fn wanted<'a>(&'a self, choice: &'a Choice) -> impl DoubleEndedIterator<Item = &'a Rec> {
-        self.held()
-            .filter(|record| record.topics.iter().any(|topic| choice.matches(topic)))
+        let kept: Vec<_> = TOPICS.iter().map(|topic| self.kept_from(topic)).collect();
+        let is_kept = move |topic: &str, sequence: u64| {
+            let place = TOPICS.iter().position(|it| *it == topic);
+            place.is_some_and(|place| sequence >= kept[place])
+        };
+        self.held().filter(move |record| {
+            let mut topics = record.topics.iter();
+            topics.any(|topic| choice.matches(topic) && is_kept(topic, record.sequence))
+        })
+    }
+
+    /// From which sequence on a topic is kept.
+    fn kept_from(&self, topic: &str) -> u64 {
+        let (_, reader) = self.log.as_ref().unwrap();
+        let rules = &self.options.retention.topics;
+        let Some(rule) = rules.first().filter(|_| is_ruled(topic)) else {
+            return reader.stats().whole_from;
+        };
+        let young = |record: &&Rec| {
+            let age_ms = self.looked_ms.saturating_sub(record.time_ms);
+            rule.age_ms_max.is_none_or(|max| age_ms <= max)
+        };
+        let mut of_topic = self.records.iter().filter(|it| it.topics.contains(&topic));
+        let young_from = self.records.iter().find(young);
+        let young_from = young_from.map_or(u64::MAX, |record| record.sequence);
+        let skip = rule.events_max.map(|max| usize::try_from(max).unwrap() - 1);
+        let newest = skip.and_then(|skip| of_topic.nth_back(skip));
+        newest.map_or(0, |record| record.sequence).max(young_from)
     }
 
     fn read(
@@ -235,6 +358,10 @@ impl Run {
                 assert!(from < self.first && first == self.first);
                 return;
             }
+            Err(ReadError::Lost { next }) => {
+                assert_eq!(self.behind_hole(from), Some(next));
+                return;
+            }
             Err(ReadError::Io(_)) => return,
             Err(error) => panic!("{error}"),
         };
@@ -243,10 +370,19 @@ impl Run {
             page.next >= from && (page.next > from || from >= reader.next()),
             "no progress"
         );
+        let read = from..page.next;
         let expected: Vec<_> = self
             .wanted(choice)
-            .filter(|record| record.sequence >= from && record.sequence < page.next)
+            .filter(|record| read.contains(&record.sequence))
             .collect();
+        let mut all = self.held().filter(|it| Self::is_chosen(choice, it));
+        let gone = all.rfind(|it| read.contains(&it.sequence) && !expected.contains(it));
+        let told = page.forgotten_before.unwrap_or(0);
+        assert!(
+            gone.is_none_or(|gone| gone.sequence < told),
+            "a gap is hidden"
+        );
+        assert!(told == 0 || self.is_ruled());
         let bytes: usize = expected.iter().map(|record| record.frame.len()).sum();
         assert!(expected.len() <= 1 || (bytes <= bytes_max && expected.len() <= records_max));
         assert_eq!(page.frames.len(), expected.len());
@@ -283,6 +419,15 @@ impl Run {
     fn at_time(&self, percent: u64) {
         let (_, reader) = self.log.as_ref().unwrap();
         let ms = 1000 + (self.now_ms - 1000) * percent / 100;
+        if self.is_ruled() {
+            // It may be a record that is hidden, or one before what is left.
+            if let Ok(found) = reader.at_time(ms) {
+                let everything = Choice::Prefix("");
+                let mut young = self.wanted(&everything).filter(|it| it.time_ms >= ms);
+                assert!(young.all(|record| record.sequence >= found));
+            }
+            return;
+        }
         let expected = self.held().find(|record| record.time_ms >= ms);
         let expected = expected.map_or(reader.next(), |record| record.sequence);
         match reader.at_time(ms) {
@@ -294,6 +439,10 @@ impl Run {
 
     fn find_alias(&self, alias: u8) {
         let (_, reader) = self.log.as_ref().unwrap();
+        if self.is_ruled() {
+            // What is hidden can be found, and what was left out cannot.
+            return;
+        }
         let alias = format!("alias-{alias}");
         let mut expected = self.held().rev();
         let expected = expected.find(|record| record.alias.as_ref() == Some(&alias));
@@ -306,6 +455,9 @@ impl Run {
 
     fn marks(&self, since_ms: u64, max: usize) {
         let (_, reader) = self.log.as_ref().unwrap();
+        if self.is_ruled() {
+            return;
+        }
         let mut expected: Vec<_> = self
             .held()
             .rev()
@@ -327,13 +479,26 @@ impl Run {
     }
 
     fn retain(&mut self) {
+        let now_ms = self.now_ms;
         let (writer, reader) = self.log.as_mut().unwrap();
         let before = reader.stats();
-        let done = writer.retain(self.now_ms);
+        let poisoned = writer.poisoned().is_some();
+        let done = writer.retain(now_ms);
+        let first = reader.first();
+        if self.is_ruled() && done.is_err() && !poisoned {
+            // Whether it came so far as to look at the clock is not known; an opening does.
+            self.first = first;
+            return self.open();
+        }
+        self.looked_ms = if poisoned { self.looked_ms } else { now_ms };
+        let (_, reader) = self.log.as_ref().unwrap();
         let after = reader.stats();
         assert!(after.first >= before.first && after.next == before.next);
         self.first = after.first;
         let Ok(retained) = done else { return };
+        if self.is_ruled() {
+            return;
+        }
         assert_eq!(retained.first, after.first);
         assert_eq!(retained.records, before.records - after.records);
         if let Some(bytes_max) = self.options.retention.bytes_max {
@@ -355,6 +520,7 @@ impl Run {
             bytes_max,
             events_max,
             age_ms_max,
+            ..
         } = self.options.retention;
         if let (Some(age_ms_max), None, None) = (age_ms_max, bytes_max, events_max) {
             let forgotten = before.first..after.first;
@@ -381,6 +547,11 @@ impl Run {
             loop {
                 let page = match reader.read(&choice, cursor, ReadLimits::default()) {
                     Ok(page) => page,
+                    Err(ReadError::Lost { next }) => {
+                        assert_eq!(self.behind_hole(cursor), Some(next));
+                        cursor = next;
+                        continue;
+                    }
                     Err(ReadError::Io(_)) => return,
                     Err(error) => panic!("{error}"),
                 };
@@ -390,7 +561,10 @@ impl Run {
                 }
                 cursor = page.next;
             }
-            let expected: Vec<_> = self.held().map(|record| record.frame.clone()).collect();
+            let expected: Vec<_> = self
+                .wanted(&choice)
+                .map(|record| record.frame.clone())
+                .collect();
             assert_eq!(found, expected);
         }
     }

@@ -1,0 +1,304 @@
+//! Keeping a little of what is forgotten: segments at the front of the log that hold records which
+//! a topic's own rule still keeps are replaced by small ones that hold only these.
+//!
+//! Records are copied as they are, with their sequences and checksums. A compacted segment stands
+//! for all sequences from its first to its end, though most of them are gone, and bears the name of
+//! the oldest segment that it replaces; so one rename puts it in place.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{CommitError, ReadError, StorageFault};
+use crate::fields::widen;
+use crate::header::{HEADER_END, SegmentHeader, VERSION};
+use crate::index::{Index, MemoryIndex, Posting};
+use crate::record::{Record, RecordHead};
+use crate::rules::View;
+use crate::segment::{Scanned, Segment, SegmentList, index_name, log_name};
+use crate::storage::StorageFile;
+use crate::writer::{Writer, refused};
+
+/// The file that becomes a compacted segment.
+pub(crate) const COMPACTED_NAME: &str = "compacted.new";
+
+/// What is written at once. Bytes.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// A compacted segment of this part of a full one is left alone while half of it is kept.
+const LARGE_PART: u64 = 4;
+
+/// Segments next to each other that become one, and what of them is kept.
+struct Plan {
+    sources: Range<usize>,
+    kept: Vec<Vec<Posting>>,
+    bytes: u64,
+}
+
+impl Writer {
+    /// Replaces the oldest `count` segments by what single topics keep of them.
+    pub(crate) fn compact(&mut self, count: usize) -> Result<(), CommitError> {
+        let segments = self.shared.segments();
+        let plans = self.plan(&segments, count).map_err(unreadable)?;
+        let mut at_front = true;
+        for plan in plans {
+            let sources = segments.get(plan.sources.clone()).unwrap_or_default();
+            at_front &= plan.bytes == 0 && plan.sources.start == self.gone(&segments);
+            let segment = if at_front {
+                None
+            } else {
+                Some(self.rewrite(sources, &plan.kept)?)
+            };
+            self.install(sources, segment.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// How many of these segments are no longer part of the log.
+    fn gone(&self, segments: &SegmentList) -> usize {
+        let now = self.shared.segments();
+        let first = now.first().map_or(0, |segment| segment.first);
+        segments.partition_point(|segment| segment.first < first)
+    }
+
+    fn plan(&self, segments: &SegmentList, count: usize) -> Result<Vec<Plan>, ReadError> {
+        let view = View {
+            rules: &self.shared.rules,
+            segments,
+        };
+        let segment_bytes = self.options.segment_bytes();
+        let mut plans: Vec<Plan> = Vec::new();
+        let mut joins = false;
+        for (place, segment) in segments.iter().enumerate().take(count) {
+            let kept = kept_of(segment, &view)?;
+            let bytes = kept.iter().map(|posting| u64::from(posting.length())).sum();
+            let large = segment.compacted.is_some()
+                && segment.disk_bytes() >= segment_bytes / LARGE_PART
+                && bytes >= segment.disk_bytes() / 2;
+            if large {
+                joins = false;
+                continue;
+            }
+            match plans.last_mut().filter(|plan| {
+                joins && plan.bytes + bytes <= segment_bytes && spans_little(segments, plan, place)
+            }) {
+                Some(plan) => {
+                    plan.sources.end = place + 1;
+                    plan.kept.push(kept);
+                    plan.bytes += bytes;
+                }
+                None => plans.push(Plan {
+                    sources: place..place + 1,
+                    kept: vec![kept],
+                    bytes,
+                }),
+            }
+            joins = true;
+        }
+        plans.retain(|plan| !is_done(segments, plan));
+        Ok(plans)
+    }
+
+    /// Writes a segment that holds what is kept of some others.
+    fn rewrite(
+        &mut self,
+        sources: &[Arc<Segment>],
+        kept: &[Vec<Posting>],
+    ) -> Result<Arc<Segment>, CommitError> {
+        let header = SegmentHeader {
+            version: VERSION,
+            epoch: self.shared.epoch.clone(),
+            first: sources.first().map_or(1, |source| source.first),
+            created_ms: self.shared.rules.fingerprint,
+            salt: self.salt,
+            lazy: false,
+            follows: sources.first().map_or(1, |source| source.follows),
+            end: sources.last().map_or(1, |source| source.end()),
+        };
+        drop(self.storage.remove(COMPACTED_NAME));
+        let fault = |operation, error| refused(StorageFault::new(operation, COMPACTED_NAME, error));
+        let file = self
+            .storage
+            .create(COMPACTED_NAME)
+            .map_err(|error| fault("create", error))?;
+        let mut copy = Copy::new(&header, Arc::clone(&file));
+        let copied = sources
+            .iter()
+            .zip(kept)
+            .try_for_each(|(source, kept)| copy.take(source, kept))
+            .and_then(|()| copy.flush());
+        let synced = copied.and_then(|()| {
+            file.sync_data()
+                .map_err(|error| StorageFault::new("sync", COMPACTED_NAME, error).into())
+        });
+        if let Err(error) = synced {
+            drop(self.storage.remove(COMPACTED_NAME));
+            return Err(unreadable(error));
+        }
+        Ok(Arc::new(Segment::from_scan(&header, file, copy.scanned)))
+    }
+
+    /// Puts a segment in the place of others, or nothing in the place of the oldest.
+    ///
+    /// The index of the segment whose name it takes must be gone for good before: it would be of
+    /// another segment.
+    fn install(
+        &mut self,
+        sources: &[Arc<Segment>],
+        segment: Option<&Arc<Segment>>,
+    ) -> Result<(), CommitError> {
+        let (Some(first), Some(last)) = (sources.first(), sources.last()) else {
+            return Ok(());
+        };
+        let mut doomed = sources;
+        if segment.is_some() {
+            let name = log_name(first.first);
+            drop(self.storage.remove(&index_name(first.first)));
+            self.sync_directory_of(&name)?;
+            self.storage
+                .rename(COMPACTED_NAME, &name)
+                .map_err(|error| refused(StorageFault::new("rename", COMPACTED_NAME, error)))?;
+            self.sync_directory_of(&name)?;
+            doomed = sources.get(1..).unwrap_or_default();
+        }
+        let mut segments = (*self.shared.segments()).clone();
+        segments.retain(|it| it.first < first.first || it.first > last.first);
+        if let Some(segment) = segment {
+            let place = segments.partition_point(|it| it.first < segment.first);
+            segments.insert(place, Arc::clone(segment));
+            drop(segment.seal(&*self.storage));
+        }
+        self.shared.replace(segments);
+        self.doomed.extend(doomed.iter().cloned());
+        self.remove_doomed()
+    }
+
+    fn sync_directory_of(&mut self, name: &str) -> Result<(), CommitError> {
+        let synced = self.storage.sync_directory();
+        synced.map_err(|error| self.poison(StorageFault::new("sync the directory of", name, error)))
+    }
+}
+
+/// What can be read can be kept, and nothing is forgotten that might have to be.
+fn unreadable(error: ReadError) -> CommitError {
+    match error {
+        ReadError::Io(fault) => refused(fault),
+        other => {
+            let what = std::io::Error::other(other.to_string());
+            CommitError::Write(StorageFault::new("compact", "the oldest segments", what))
+        }
+    }
+}
+
+/// Whether a segment may be joined to a plan: ordinals are 32 bits wide.
+fn spans_little(segments: &SegmentList, plan: &Plan, place: usize) -> bool {
+    let first = segments.get(plan.sources.start).map_or(0, |it| it.first);
+    let end = segments.get(place).map_or(0, |it| it.end());
+    end.saturating_sub(first) < u64::from(u32::MAX)
+}
+
+/// Whether there is nothing to do: a compacted segment of which all is kept.
+fn is_done(segments: &SegmentList, plan: &Plan) -> bool {
+    let only = segments.get(plan.sources.start);
+    let records: usize = plan.kept.iter().map(Vec::len).sum();
+    plan.sources.len() == 1
+        && only.is_some_and(|only| {
+            only.compacted.is_some() && only.records() == records as u64 && records > 0
+        })
+}
+
+/// The records that rules of single topics keep, in order.
+fn kept_of(segment: &Segment, view: &View<'_>) -> Result<Vec<Posting>, ReadError> {
+    let mut kept = Vec::new();
+    for list in segment.lookup(Index::lists)? {
+        if view.rules.of(&list.topic).is_none() {
+            continue;
+        }
+        let from = view.kept(&list.topic)?.from;
+        if from >= segment.end() {
+            continue;
+        }
+        let ordinal = segment.ordinal(from);
+        let position = segment.lookup(|index| index.seek(&list, ordinal))?;
+        let count = widen(list.count.saturating_sub(position));
+        kept.extend(segment.lookup(|index| index.chunk(&list, position, count))?);
+    }
+    kept.sort_unstable_by_key(|posting| posting.ordinal);
+    kept.dedup_by_key(|posting| posting.ordinal);
+    Ok(kept)
+}
+
+/// A segment that is being written from others.
+struct Copy {
+    file: Arc<dyn StorageFile>,
+    first: u64,
+    salt: u64,
+    buffer: Vec<u8>,
+    written: u64,
+    scanned: Scanned,
+}
+
+impl Copy {
+    fn new(header: &SegmentHeader, file: Arc<dyn StorageFile>) -> Self {
+        Self {
+            file,
+            first: header.first,
+            salt: header.salt,
+            buffer: header.encode(),
+            written: 0,
+            scanned: Scanned {
+                index: MemoryIndex::default(),
+                ..Scanned::empty(HEADER_END)
+            },
+        }
+    }
+
+    fn take(&mut self, source: &Segment, kept: &[Posting]) -> Result<(), ReadError> {
+        for posting in kept {
+            let start = self.buffer.len();
+            self.buffer.resize(start + widen(posting.length()), 0);
+            let bytes = self.buffer.get_mut(start..).unwrap_or_default();
+            let read = source.file.read_at(bytes, u64::from(posting.offset));
+            read.map_err(|error| source.fault("read", error))?;
+            self.index(start, posting)
+                .ok_or_else(|| ReadError::Damaged {
+                    damage: source.damage(
+                        u64::from(posting.offset),
+                        "the record is not what was written",
+                    ),
+                    next: source.first + u64::from(posting.ordinal) + 1,
+                })?;
+            if self.buffer.len() >= WRITE_BYTES {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the record that was read to the end of the buffer, if it is whole.
+    fn index(&mut self, start: usize, posting: &Posting) -> Option<()> {
+        let bytes = self.buffer.get(start..)?;
+        let head = RecordHead::decode(bytes, self.salt)?;
+        let record = Record::decode(head, bytes).filter(|_| head.length == posting.length())?;
+        let offset = self.written + start as u64;
+        let scanned = &mut self.scanned;
+        if scanned.index.records == 0 {
+            scanned.first_time_ms = head.time_ms;
+        }
+        scanned.last_time_ms = head.time_ms;
+        let ordinal = u32::try_from(head.sequence.checked_sub(self.first)?).ok()?;
+        let offset_narrow = u32::try_from(offset).ok()?;
+        scanned
+            .index
+            .insert_as(ordinal, offset_narrow, self.salt, &record);
+        scanned.len = offset + u64::from(head.length);
+        Some(())
+    }
+
+    fn flush(&mut self) -> Result<(), ReadError> {
+        let written = self.file.write_at(&self.buffer, self.written);
+        written.map_err(|error| StorageFault::new("write to", COMPACTED_NAME, error))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}

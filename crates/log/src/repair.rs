@@ -1,0 +1,362 @@
+//! Making a damaged log whole again, as far as that can be: what can still be read stays, what
+//! cannot is left out, and the files that were damaged stay beside it under another name.
+//!
+//! A damaged segment is written anew as one that has holes. Where a segment is missing, an empty
+//! one says so. Readers that ask for what is gone are told, as they are of what retention forgot.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::StorageFault;
+use crate::header::{HEADER_END, REPAIRED, SegmentHeader, VERSION};
+use crate::inspect::{OpenProblem, SegmentReport, header, verify};
+use crate::record::{HEAD_BYTES, Record, RecordHead};
+use crate::recovery::LOST_RECORDS_MAX;
+use crate::segment::{index_name, log_name};
+use crate::storage::{Storage, StorageFile};
+use crate::writer::create;
+
+/// The file that a segment is written anew in.
+pub(crate) const REPAIRED_NAME: &str = "repaired.new";
+
+/// What is copied at once. Bytes.
+const COPY_BYTES: u64 = 1 << 20;
+
+/// One thing that has to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Repair {
+    /// A damaged segment is written anew, with what can be read of it.
+    Rewrite {
+        /// The segment.
+        segment: String,
+        /// What it is copied to before.
+        kept_as: String,
+        /// Records that can be read.
+        records: u64,
+        /// What cannot be read, in the copy. Bytes.
+        left_out: Vec<Range<u64>>,
+    },
+    /// An empty segment is put where others are missing.
+    Bridge {
+        /// The new segment.
+        segment: String,
+        /// The sequences that are missing.
+        sequences: Range<u64>,
+    },
+    /// A new segment is begun for what comes next.
+    Begin {
+        /// The new segment.
+        segment: String,
+    },
+}
+
+/// A log could not be repaired.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RepairError {
+    /// A call to the storage failed. What was done before is whole; try again.
+    Storage(StorageFault),
+    /// No segment says which log it belongs to.
+    Nameless,
+    /// A segment is of another log, or of a later version.
+    Foreign {
+        /// The segment.
+        segment: String,
+        /// Why it is not of this one.
+        reason: String,
+    },
+}
+
+impl fmt::Display for RepairError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Storage(fault) => fault.fmt(f),
+            Self::Nameless => f.write_str(
+                "no segment has a readable header, so nothing here can be told from chance; restore \
+                 the directory from a copy",
+            ),
+            Self::Foreign { segment, reason } => {
+                write!(f, "{reason}; move {segment} out of the directory, then try again")
+            }
+        }
+    }
+}
+
+impl Error for RepairError {}
+
+impl From<StorageFault> for RepairError {
+    fn from(fault: StorageFault) -> Self {
+        Self::Storage(fault)
+    }
+}
+
+/// A segment, and what becomes of it.
+struct Part {
+    header: SegmentHeader,
+    /// What can be read, if not all can.
+    salvaged: Option<Salvaged>,
+}
+
+/// What can be read of a damaged segment.
+#[derive(Default)]
+struct Salvaged {
+    kept: Vec<Range<u64>>,
+    left_out: Vec<Range<u64>>,
+    records: u64,
+    /// One past the last sequence.
+    end: u64,
+}
+
+/// Repairs a log that nothing else has open, and says what is done before it is; with `dry` only
+/// says it. Reads everything, and holds a damaged segment in memory.
+pub fn repair(
+    storage: &dyn Storage,
+    dry: bool,
+    tell: &mut dyn FnMut(&Repair),
+) -> Result<usize, RepairError> {
+    let report = verify(storage, &mut |_| {})?;
+    let Some(known) = first_header(storage, &report.segments)? else {
+        return if report.segments.is_empty() {
+            Ok(0)
+        } else {
+            Err(RepairError::Nameless)
+        };
+    };
+    let mut parts: Vec<Part> = Vec::new();
+    for segment in &report.segments {
+        parts.push(assess(storage, &known, segment)?);
+    }
+    let mut repairs = 0;
+    let mut doing = |repair: &Repair, work: &dyn Fn() -> io::Result<()>| {
+        tell(repair);
+        repairs += 1;
+        if dry { Ok(()) } else { work() }
+    };
+    let fault = |error| StorageFault::new("repair", "the log", error);
+    // What comes next must be there before the newest is closed by being written anew.
+    if let Some(newest) = parts.last().filter(|part| part.salvaged.is_some()) {
+        let end = end_of(newest, None);
+        let next = fresh(&known, end.saturating_add(LOST_RECORDS_MAX), end, 0);
+        let segment = log_name(next.first);
+        let begin = || {
+            create(storage, &next)
+                .map(drop)
+                .map_err(|it| io::Error::other(it.fault()))
+        };
+        doing(&Repair::Begin { segment }, &begin).map_err(fault)?;
+    }
+    let mut follows = parts.first().map_or(1, |part| part.header.follows);
+    for (place, part) in parts.iter().enumerate() {
+        if part.header.follows > follows {
+            let sequences = follows..part.header.follows;
+            let segment = log_name(follows);
+            let bridge = fresh(&known, follows, follows, part.header.follows);
+            doing(&Repair::Bridge { segment, sequences }, &|| {
+                install(storage, &bridge, &[])
+            })
+            .map_err(fault)?;
+        }
+        let next = parts.get(place + 1).map(|next| &next.header);
+        let end = end_of(part, next);
+        if let Some(salvaged) = &part.salvaged {
+            let segment = log_name(part.header.first);
+            let kept_as = free_name(storage, &segment).map_err(fault)?;
+            let rewrite = Repair::Rewrite {
+                segment: segment.clone(),
+                kept_as: kept_as.clone(),
+                records: salvaged.records,
+                left_out: salvaged.left_out.clone(),
+            };
+            let header = fresh(&known, part.header.first, part.header.follows, end);
+            doing(&rewrite, &|| {
+                copy(storage, &segment, &kept_as)?;
+                install(storage, &header, &read(storage, &segment, &salvaged.kept)?)
+            })
+            .map_err(fault)?;
+        }
+        follows = match part.salvaged {
+            Some(_) => end,
+            None => report
+                .segments
+                .get(place)
+                .and_then(|it| it.end)
+                .unwrap_or(follows),
+        };
+    }
+    Ok(repairs)
+}
+
+fn first_header(
+    storage: &dyn Storage,
+    segments: &[SegmentReport],
+) -> Result<Option<SegmentHeader>, StorageFault> {
+    for segment in segments.iter().rev() {
+        if let Some(found) = header(storage, segment.first)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// A header of this log.
+fn fresh(known: &SegmentHeader, first: u64, follows: u64, end: u64) -> SegmentHeader {
+    SegmentHeader {
+        version: VERSION,
+        first,
+        created_ms: REPAIRED,
+        lazy: false,
+        follows,
+        end,
+        ..known.clone()
+    }
+}
+
+/// Looks at a segment, and reads what can be read of one that is damaged.
+fn assess(
+    storage: &dyn Storage,
+    known: &SegmentHeader,
+    segment: &SegmentReport,
+) -> Result<Part, RepairError> {
+    let found = header(storage, segment.first)?;
+    match &segment.problem {
+        None | Some(OpenProblem::Missing(_)) => Ok(Part {
+            header: found.unwrap_or_else(|| fresh(known, segment.first, segment.first, 0)),
+            salvaged: None,
+        }),
+        Some(OpenProblem::Foreign(reason)) => Err(RepairError::Foreign {
+            segment: segment.name.clone(),
+            reason: reason.clone(),
+        }),
+        Some(OpenProblem::Damaged(_)) => {
+            let header = found.filter(|it| it.first == segment.first);
+            let header = header.unwrap_or_else(|| fresh(known, segment.first, segment.first, 0));
+            let bytes = whole(storage, &segment.name)
+                .map_err(|error| StorageFault::new("read", &segment.name, error))?;
+            let salvaged = salvage(&bytes, &header);
+            Ok(Part {
+                header,
+                salvaged: Some(salvaged),
+            })
+        }
+    }
+}
+
+/// One past the last sequence that a segment stands for.
+fn end_of(part: &Part, next: Option<&SegmentHeader>) -> u64 {
+    match next {
+        Some(next) => next.follows.max(part.header.first),
+        None => part
+            .salvaged
+            .as_ref()
+            .map_or(part.header.first, |it| it.end),
+    }
+}
+
+/// Finds all records, also behind what cannot be read.
+fn salvage(bytes: &[u8], header: &SegmentHeader) -> Salvaged {
+    let mut found = Salvaged {
+        end: header.first,
+        ..Salvaged::default()
+    };
+    let mut at = usize::try_from(HEADER_END).unwrap_or(0);
+    let mut lost_from = at;
+    // No record begins in space that was only written ahead.
+    let written = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+    while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= HEAD_BYTES) {
+        if at > written {
+            break;
+        }
+        let sequences = found.end..u64::MAX;
+        let head = Some(rest)
+            .filter(|rest| RecordHead::plausible(rest, &sequences, rest.len() as u64))
+            .and_then(|rest| RecordHead::decode(rest, header.salt));
+        let Some(record) = head.and_then(|head| Record::decode(head, rest)) else {
+            at += 1;
+            continue;
+        };
+        found.leave_out(bytes, lost_from..at);
+        let end = at + crate::fields::widen(record.head.length);
+        found.kept.push(at as u64..end as u64);
+        found.records += 1;
+        found.end = record.head.sequence.saturating_add(1);
+        (at, lost_from) = (end, end);
+    }
+    found.leave_out(bytes, lost_from..bytes.len());
+    found
+}
+
+impl Salvaged {
+    /// Space that was never written is not left out.
+    fn leave_out(&mut self, bytes: &[u8], range: Range<usize>) {
+        let lost = bytes.get(range.clone()).unwrap_or_default();
+        if lost.iter().any(|byte| *byte != 0) {
+            self.left_out.push(range.start as u64..range.end as u64);
+        }
+    }
+}
+
+fn whole(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
+    let file = storage.open(name)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    let count = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
+fn read(storage: &dyn Storage, name: &str, ranges: &[Range<u64>]) -> io::Result<Vec<u8>> {
+    let bytes = whole(storage, name)?;
+    let mut kept = Vec::new();
+    for range in ranges {
+        let place = |offset| usize::try_from(offset).map_err(io::Error::other);
+        let part = bytes.get(place(range.start)?..place(range.end)?);
+        kept.extend_from_slice(part.unwrap_or_default());
+    }
+    Ok(kept)
+}
+
+/// A name beside a segment's that no file has.
+fn free_name(storage: &dyn Storage, segment: &str) -> io::Result<String> {
+    let names = storage.list()?;
+    let plain = format!("{segment}.damaged");
+    let numbered = (2..).map(|number| format!("{plain}-{number}"));
+    let mut free = std::iter::once(plain.clone())
+        .chain(numbered)
+        .filter(|name| !names.contains(name));
+    Ok(free.next().unwrap_or(plain))
+}
+
+/// Copies a file, and syncs the copy.
+pub(crate) fn copy(storage: &dyn Storage, from: &str, to: &str) -> io::Result<()> {
+    let source = storage.open(from)?;
+    let target: Arc<dyn StorageFile> = storage.create(to)?;
+    let len = source.len()?;
+    let mut offset = 0;
+    while offset < len {
+        let count = (len - offset).min(COPY_BYTES);
+        let mut part = vec![0; usize::try_from(count).map_err(io::Error::other)?];
+        let filled = source.read_at(&mut part, offset)?;
+        part.truncate(filled);
+        target.write_at(&part, offset)?;
+        offset += count;
+    }
+    target.sync_data()?;
+    storage.sync_directory()
+}
+
+/// Puts a segment in its place. Its old index goes first, for it would be of other bytes.
+fn install(storage: &dyn Storage, header: &SegmentHeader, records: &[u8]) -> io::Result<()> {
+    let name = log_name(header.first);
+    drop(storage.remove(REPAIRED_NAME));
+    let file = storage.create(REPAIRED_NAME)?;
+    file.write_at(&header.encode(), 0)?;
+    file.write_at(records, HEADER_END)?;
+    file.sync_data()?;
+    drop(storage.remove(&index_name(header.first)));
+    storage.sync_directory()?;
+    storage.rename(REPAIRED_NAME, &name)?;
+    storage.sync_directory()
+}

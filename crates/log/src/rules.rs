@@ -1,0 +1,242 @@
+//! What retention says of single topics.
+//!
+//! A topic with a rule of its own is kept by that rule and by no other. Nothing is held in memory
+//! for it: what the rule still keeps is found in the indexes, from the newest segment back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{ReadError, StorageFault};
+use crate::fields::{narrow, widen};
+use crate::index::{List, hash};
+use crate::options::TopicRetention;
+use crate::segment::{Segment, SegmentList};
+
+/// How many entries of a topic's list are taken at once while adding up its bytes.
+const ADDED_AT_ONCE: u32 = 1024;
+
+/// The rules of a log, and how far back their ages reach.
+#[derive(Default)]
+pub(crate) struct Rules {
+    rules: Vec<Rule>,
+    /// Tells these rules from others.
+    pub(crate) fingerprint: u64,
+}
+
+pub(crate) struct Rule {
+    limits: TopicRetention,
+    /// The first sequence that is not too old, as of the last call of [`Rules::look_at_clock`].
+    young_from: AtomicU64,
+}
+
+/// How much of a topic is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// From this sequence on.
+    pub(crate) from: u64,
+    /// Before this sequence some of the topic may have been forgotten.
+    pub(crate) lost_before: u64,
+}
+
+/// The rules, and what they apply to.
+pub(crate) struct View<'a> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) segments: &'a SegmentList,
+}
+
+impl Rules {
+    pub(crate) fn new(rules: &[TopicRetention]) -> Self {
+        let text: String = rules.iter().map(TopicRetention::describe).collect();
+        let rules = rules.iter().map(|limits| Rule {
+            limits: limits.clone(),
+            young_from: AtomicU64::new(0),
+        });
+        Self {
+            rules: rules.collect(),
+            fingerprint: hash(&text, 0),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The first rule that a topic falls under.
+    pub(crate) fn of(&self, topic: &str) -> Option<&Rule> {
+        self.rules
+            .iter()
+            .find(|rule| rule.limits.topics.matches(topic))
+    }
+
+    /// Finds out how far back each age reaches now. Where damage is in the way it stays as it is.
+    pub(crate) fn look_at_clock(
+        &self,
+        now_ms: u64,
+        at_time: impl Fn(u64) -> Result<u64, ReadError>,
+    ) -> Result<(), StorageFault> {
+        for rule in &self.rules {
+            let age_ms_max = rule.limits.age_ms_max;
+            let Some(since_ms) = age_ms_max.and_then(|age| now_ms.checked_sub(age)) else {
+                continue;
+            };
+            match at_time(since_ms) {
+                Ok(young_from) => rule.young_from.store(young_from, Ordering::Relaxed),
+                Err(ReadError::Io(fault)) => return Err(fault),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl View<'_> {
+    /// Where the part of the log begins in which nothing was left out.
+    fn whole_from(&self) -> u64 {
+        let compacted = self.segments.iter().take_while(|it| it.compacted.is_some());
+        compacted.last().map_or(0, |last| last.end())
+    }
+
+    /// Where the part ends that was compacted under other rules: of what those left out nothing is
+    /// known.
+    fn foreign_before(&self) -> u64 {
+        let mut newest_first = self.segments.iter().rev();
+        let foreign = newest_first.find(|segment| {
+            let rules = segment.compacted;
+            rules.is_some_and(|rules| rules != self.rules.fingerprint)
+        });
+        foreign.map_or(0, |last| last.end())
+    }
+
+    /// Where the last part ends of which something was damaged, and is left out.
+    fn damaged_before(&self) -> u64 {
+        let damaged = |it: &&std::sync::Arc<Segment>| it.sparse && it.compacted.is_none();
+        let damaged = self.segments.iter().rev().find(damaged);
+        damaged.map_or(0, |last| last.end())
+    }
+
+    /// Whether nothing is hidden and nothing was left out: then nobody needs to ask by topic.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.rules.is_empty() && self.lost_before() == 0
+    }
+
+    /// What is lost of all topics, as far as is known without looking at them.
+    pub(crate) fn lost_before(&self) -> u64 {
+        self.whole_from().max(self.damaged_before())
+    }
+
+    /// What is kept of a topic.
+    pub(crate) fn kept(&self, topic: &str) -> Result<Kept, ReadError> {
+        let Some(rule) = self.rules.of(topic) else {
+            // What is there of it before that is kept for other topics of the same records.
+            return Ok(Kept {
+                from: self.whole_from(),
+                lost_before: self.lost_before(),
+            });
+        };
+        let mut kept = rule.kept(self.segments, topic, self.whole_from() > 0)?;
+        let unknown = self.foreign_before().max(self.damaged_before());
+        kept.lost_before = kept.lost_before.max(unknown);
+        Ok(kept)
+    }
+}
+
+impl Rule {
+    fn kept(
+        &self,
+        segments: &SegmentList,
+        topic: &str,
+        compacted: bool,
+    ) -> Result<Kept, ReadError> {
+        let young_from = self.young_from.load(Ordering::Relaxed);
+        let mut kept = Kept {
+            from: young_from,
+            lost_before: young_from,
+        };
+        let mut room = Room {
+            events: self.limits.events_max,
+            bytes: self.limits.bytes_max,
+            any: false,
+        };
+        if room.is_endless() {
+            return Ok(kept);
+        }
+        let mut oldest = 0;
+        for segment in segments.iter().rev() {
+            if segment.end() <= young_from {
+                break;
+            }
+            let Some(list) = segment.lookup(|index| index.list(topic))? else {
+                continue;
+            };
+            let (from, cut) = room.take(segment, &list)?;
+            oldest = from;
+            if cut {
+                kept.from = kept.from.max(from);
+                kept.lost_before = kept.lost_before.max(from);
+                return Ok(kept);
+            }
+        }
+        // More may have been there, and be left out of a compacted segment since.
+        if compacted && (room.events == Some(0) || room.bytes.is_some()) {
+            kept.lost_before = kept.lost_before.max(oldest);
+        }
+        Ok(kept)
+    }
+}
+
+/// What a rule still has room for, from the newest record back.
+struct Room {
+    events: Option<u64>,
+    bytes: Option<u64>,
+    /// Whether a record was taken: the newest always is.
+    any: bool,
+}
+
+impl Room {
+    fn is_endless(&self) -> bool {
+        self.events.is_none() && self.bytes.is_none()
+    }
+
+    /// Takes a segment's records of a topic, newest first, as far as there is room. Returns from
+    /// which sequence on, and whether some were left.
+    fn take(&mut self, segment: &Segment, list: &List) -> Result<(u64, bool), ReadError> {
+        let by_events = self.events.map_or(0, |events| {
+            list.count
+                .saturating_sub(u32::try_from(events).unwrap_or(u32::MAX))
+        });
+        let first = match self.bytes {
+            None => by_events,
+            Some(_) => self.take_bytes(segment, list, by_events)?,
+        };
+        let taken = u64::from(list.count - first);
+        if let Some(events) = &mut self.events {
+            *events = events.saturating_sub(taken);
+        }
+        self.any |= taken > 0;
+        let from = match segment.lookup(|index| index.chunk(list, first, 1))?.first() {
+            Some(posting) => segment.first + u64::from(posting.ordinal),
+            None => segment.end(),
+        };
+        Ok((from, first > 0))
+    }
+
+    /// The first record of the list, not before `least`, from which on all have room.
+    fn take_bytes(&mut self, segment: &Segment, list: &List, least: u32) -> Result<u32, ReadError> {
+        let mut end = list.count;
+        while end > least {
+            let start = end.saturating_sub(ADDED_AT_ONCE).max(least);
+            let count = widen(end - start);
+            let part = segment.lookup(|index| index.chunk(list, start, count))?;
+            for (place, posting) in part.iter().enumerate().rev() {
+                let length = u64::from(posting.length());
+                let room = self.bytes.unwrap_or(u64::MAX);
+                if length > room && self.any {
+                    return Ok(start + narrow(place) + 1);
+                }
+                self.bytes = Some(room.saturating_sub(length));
+                self.any = true;
+            }
+            end = start;
+        }
+        Ok(least)
+    }
+}

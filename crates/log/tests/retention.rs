@@ -1,0 +1,157 @@
+//! What is kept of single topics, while all else is forgotten.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic in a test is a failed test"
+)]
+
+mod support;
+
+use support::{Everything, Only, commit, read_from, small_segments, try_open};
+use tidings_log::{
+    FaultStorage, Options, ReadLimits, Reader, Retention, TopicRetention, Topics, Writer, inspect,
+};
+
+fn rule(topic: &'static str) -> TopicRetention {
+    TopicRetention {
+        topics: Topics::new(topic, move |it| it == topic),
+        bytes_max: None,
+        events_max: None,
+        age_ms_max: None,
+    }
+}
+
+fn options(topics: Vec<TopicRetention>) -> Options {
+    Options {
+        retention: Retention {
+            events_max: Some(100),
+            topics,
+            ..Retention::default()
+        },
+        ..small_segments(4000)
+    }
+}
+
+/// One event of a quiet topic, then so many of a busy one, again and again.
+fn publish(writer: &mut Writer, rounds: u8, busy: u32) {
+    for round in 0..rounds {
+        commit(writer, "daily", &[&[b'A' + round]]).unwrap();
+        for _ in 0..busy / 10 {
+            commit(writer, "busy", &[&b"x"[..]; 10]).unwrap();
+        }
+        writer.retain(1000).unwrap();
+    }
+}
+
+fn daily(reader: &Reader, from: u64) -> Vec<Vec<u8>> {
+    read_from(reader, &Only(&["daily"]), from).unwrap()
+}
+
+#[test]
+fn a_topic_with_one_event_a_day_beside_one_with_a_million_keeps_its_own() {
+    let disk = FaultStorage::new(1);
+    let forever = options(vec![rule("daily")]);
+    let (mut writer, reader, _) = try_open(&disk, &forever).unwrap();
+    publish(&mut writer, 20, 1000);
+    let expected: Vec<Vec<u8>> = (0..20).map(|round| vec![b'A' + round]).collect();
+    assert_eq!(daily(&reader, 1), expected);
+    let stats = reader.stats();
+    assert_eq!(stats.first, 1, "it is as old as its oldest event");
+    assert!(stats.records < 20 + 200, "{} are held", stats.records);
+    assert!(stats.segments < 12, "in {} segments", stats.segments);
+    // Who follows it misses nothing and is told nothing; who follows the other one is told.
+    let limits = ReadLimits::default();
+    let page = reader.read(&Only(&["daily"]), 5, limits).unwrap();
+    assert_eq!(page.forgotten_before, None);
+    let page = reader.read(&Only(&["busy"]), 5, limits).unwrap();
+    assert_eq!(page.forgotten_before, Some(stats.whole_from));
+    let page = reader.read(&Everything, 5, limits).unwrap();
+    assert_eq!(page.forgotten_before, Some(stats.whole_from));
+
+    writer.close().unwrap();
+    assert!(inspect::verify(&disk, &mut |_| {}).unwrap().is_sound());
+    let dumped = inspect::dump(&disk).unwrap().map(Result::unwrap);
+    assert_eq!(dumped.count() as u64, stats.records);
+    let (_, reader, found) = try_open(&disk.crash(), &forever).unwrap();
+    assert_eq!(found.indexes_rebuilt, 0);
+    assert_eq!(daily(&reader, 1), expected);
+}
+
+#[test]
+fn a_count_is_exact_however_little_is_forgotten() {
+    let disk = FaultStorage::new(1);
+    let three = TopicRetention {
+        events_max: Some(3),
+        ..rule("daily")
+    };
+    let three = options(vec![three]);
+    let (mut writer, reader, _) = try_open(&disk, &three).unwrap();
+    publish(&mut writer, 3, 10);
+    assert_eq!(daily(&reader, 1).len(), 3);
+    let page = reader.read(&Only(&["daily"]), 1, ReadLimits::default());
+    assert_eq!(page.unwrap().forgotten_before, None, "nothing is lost yet");
+    publish(&mut writer, 2, 10);
+    assert_eq!(daily(&reader, 1), [&b"C"[..], b"A", b"B"]);
+    let third = 1 + 2 * 11;
+    let page = reader.read(&Only(&["daily"]), 1, ReadLimits::default());
+    let told = page.unwrap().forgotten_before.unwrap();
+    assert!((13..=third).contains(&told), "12 is gone: {told}");
+    let page = reader.read(&Only(&["daily"]), third, ReadLimits::default());
+    assert_eq!(page.unwrap().forgotten_before, None);
+    assert_eq!(reader.last(&Only(&["daily"]), 2, 0).unwrap(), 1 + 3 * 11);
+    // The same when all but these are gone.
+    publish(&mut writer, 1, 3000);
+    assert_eq!(daily(&reader, 1), [b"A", b"B", b"A"]);
+}
+
+#[test]
+fn bytes_and_age_are_kept_to() {
+    let disk = FaultStorage::new(1);
+    // A record of `daily` takes 56 + 2 + 5 + 1 bytes.
+    let rules = vec![
+        TopicRetention {
+            bytes_max: Some(2 * 64 + 10),
+            ..rule("daily")
+        },
+        TopicRetention {
+            age_ms_max: Some(500),
+            ..rule("busy")
+        },
+    ];
+    let (mut writer, reader, _) = try_open(&disk, &options(rules)).unwrap();
+    publish(&mut writer, 5, 10);
+    assert_eq!(daily(&reader, 1), [b"D", b"E"]);
+    assert_eq!(read_from(&reader, &Only(&["busy"]), 1).unwrap().len(), 50);
+    writer.retain(1501).unwrap();
+    assert_eq!(read_from(&reader, &Only(&["busy"]), 1).unwrap().len(), 0);
+    let page = reader.read(&Only(&["busy"]), 1, ReadLimits::default());
+    assert_eq!(page.unwrap().forgotten_before, Some(56));
+    assert_eq!(daily(&reader, 1), [b"D", b"E"]);
+}
+
+#[test]
+fn under_other_rules_what_was_left_out_before_is_told() {
+    let disk = FaultStorage::new(1);
+    let (mut writer, _, _) = try_open(&disk, &options(vec![rule("daily")])).unwrap();
+    publish(&mut writer, 5, 1000);
+    writer.close().unwrap();
+    // `busy` was not kept, and is to be from now on: what is gone of it is gone.
+    let both = options(vec![rule("daily"), rule("busy")]);
+    let (mut writer, reader, _) = try_open(&disk, &both).unwrap();
+    let whole_from = reader.stats().whole_from;
+    for topic in ["busy", "daily"] {
+        let page = reader.read(&Only(&[topic]), 1, ReadLimits::default());
+        assert_eq!(page.unwrap().forgotten_before, Some(whole_from));
+    }
+    publish(&mut writer, 2, 1000);
+    let held = read_from(&reader, &Only(&["busy"]), whole_from).unwrap();
+    assert!(held.len() >= 2000);
+    // Without any rule all that was kept for one is forgotten in the end.
+    writer.close().unwrap();
+    let (mut writer, reader, _) = try_open(&disk, &options(Vec::new())).unwrap();
+    publish(&mut writer, 2, 1000);
+    writer.retain(100_000).unwrap();
+    assert!(reader.stats().first > whole_from);
+}
