@@ -32,6 +32,8 @@ pub struct Committer {
     failure: Option<Cause>,
     /// What the last commit failed with, until it is reported.
     trouble: Option<CommitError>,
+    /// What the last commit could not write, in bytes, until that much can be written again.
+    refused_bytes: Option<usize>,
 }
 
 type Cause = StdArc<dyn std::error::Error + Send + Sync>;
@@ -90,6 +92,7 @@ impl Committer {
             jobs: Vec::new(),
             failure: None,
             trouble: None,
+            refused_bytes: None,
         }
     }
 
@@ -123,13 +126,21 @@ impl Committer {
             }
             match progress {
                 Progress::Answered(_) => {}
-                Progress::Idle => self.queue.wait(Duration::from_millis(RETAIN_EVERY_MS)),
+                Progress::Idle => self
+                    .queue
+                    .wait(Duration::from_millis(self.patience_ms(now))),
                 Progress::Done => return self.close(),
             }
         }
     }
 
-    /// Commits what is in the queue, once, without waiting.
+    /// How long nothing has to be done if nothing is published. Milliseconds.
+    fn patience_ms(&self, now_ms: u64) -> u64 {
+        let due = self.writer.sync_due_in_ms(now_ms);
+        due.map_or(RETAIN_EVERY_MS, |due| due.min(RETAIN_EVERY_MS))
+    }
+
+    /// Commits what is in the queue, once, without waiting, and syncs if that is due.
     pub fn step(&mut self, now_ms: u64) -> Progress {
         let mut jobs = std::mem::take(&mut self.jobs);
         let bytes_max = self.shared.limits.commit_bytes_max;
@@ -137,6 +148,11 @@ impl Committer {
         let count = jobs.len();
         if count > 0 {
             self.commit(&mut jobs, now_ms);
+        }
+        if self.failure.is_none()
+            && let Err(error) = self.writer.sync_if_due(now_ms)
+        {
+            self.note_trouble(&error);
         }
         self.jobs = jobs;
         match taken {
@@ -146,13 +162,21 @@ impl Committer {
         }
     }
 
-    /// Forgets what retention allows to forget.
+    /// Forgets what retention allows to forget. If the last commit found no room, looks whether
+    /// there is some now, so that a hub whom nobody asks any more says that it can be asked again.
     ///
     /// # Errors
     ///
     /// The storage refused. Nothing is lost by it; try again later.
     pub fn retain(&mut self, now_ms: u64) -> Result<Retained, CommitError> {
-        self.writer.retain(now_ms)
+        let retained = self.writer.retain(now_ms);
+        if self
+            .refused_bytes
+            .is_some_and(|bytes| self.writer.try_room(bytes).is_ok())
+        {
+            self.note_written();
+        }
+        retained
     }
 
     /// Writes what makes the next opening fast.
@@ -299,7 +323,13 @@ impl Committer {
 
     fn write(&mut self, batch: Batch, staged: &[Staged]) -> Result<(), CommitError> {
         let begun = std::time::Instant::now();
-        let committed = self.writer.commit(batch)?;
+        let bytes = batch.bytes();
+        let committed = self.writer.commit(batch).inspect_err(|_| {
+            self.refused_bytes = Some(bytes);
+        })?;
+        if self.refused_bytes.is_some() {
+            self.note_written();
+        }
         let counters = &self.shared.counters;
         add(
             &counters.commit_us,
@@ -353,13 +383,7 @@ impl Committer {
     /// Answers the groups of a commit that failed. One that repeats only what was in the log
     /// before is as acknowledged as ever.
     fn refuse(&mut self, pending: Vec<Pending>, first: u64, error: &CommitError) {
-        let cause: Cause = StdArc::new(error.clone());
-        self.trouble = Some(error.clone());
-        let poisoned = error.is_poisoned();
-        if poisoned {
-            self.failure = Some(cause.clone());
-            self.shared.counters.log_failed.store(1, Ordering::Relaxed);
-        }
+        let cause = self.note_trouble(error);
         for pending in pending {
             if pending.receipt.runs.iter().all(|run| run.first < first) {
                 self.acknowledge(pending);
@@ -373,5 +397,32 @@ impl Committer {
             };
             pending.job.answer.give(Err(error));
         }
+    }
+
+    /// Says what is wrong to whoever looks.
+    fn note_trouble(&mut self, error: &CommitError) -> Cause {
+        let cause: Cause = StdArc::new(error.clone());
+        self.trouble = Some(error.clone());
+        let counters = &self.shared.counters;
+        let gauge = match error {
+            CommitError::Poisoned(_) => {
+                self.failure = Some(cause.clone());
+                self.refused_bytes = None;
+                counters.log_full.store(0, Ordering::Relaxed);
+                counters.log_unwritable.store(0, Ordering::Relaxed);
+                &counters.log_failed
+            }
+            CommitError::Full(_) => &counters.log_full,
+            _ => &counters.log_unwritable,
+        };
+        gauge.store(1, Ordering::Relaxed);
+        cause
+    }
+
+    fn note_written(&mut self) {
+        self.refused_bytes = None;
+        let counters = &self.shared.counters;
+        counters.log_full.store(0, Ordering::Relaxed);
+        counters.log_unwritable.store(0, Ordering::Relaxed);
     }
 }

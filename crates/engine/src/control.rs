@@ -38,6 +38,8 @@ pub enum GapReason {
     Epoch,
     /// The ID is ahead of this log, which must have been restored from an older copy.
     Future,
+    /// The power failed before they were synced: the hub runs with a durability that allows that.
+    Lost,
     /// They are there and cannot be read: the disk does not return what was written.
     Damaged,
     /// No event that the log holds has this ID: it is forgotten or was never given. All that the
@@ -52,6 +54,7 @@ impl GapReason {
             Self::Retention => "retention",
             Self::Epoch => "epoch",
             Self::Future => "future",
+            Self::Lost => "lost",
             Self::Damaged => "damaged",
             Self::Unknown => "unknown",
         }

@@ -399,8 +399,8 @@ impl fmt::Display for PublishError {
                 f.write_str("the log could not be written: nothing was published; try again shortly")
             }
             Self::LogFailed(_) => f.write_str(
-                "the log failed and accepts no events until the hub is restarted; \
-                 what was acknowledged is safe and is still delivered",
+                "the log failed and accepts no events until the hub is restarted: check the disk \
+                 first; what was acknowledged is still delivered",
             ),
             Self::Closed => f.write_str("the hub is shutting down; try again shortly"),
         }

@@ -85,6 +85,10 @@ counters! {
     ended_too_slow,
     /// 1 once the log has failed and accepts nothing more.
     log_failed,
+    /// 1 while there is no room for what is published.
+    log_full,
+    /// 1 while what is published cannot be written.
+    log_unwritable,
 }
 
 /// Adds to a counter.

@@ -228,6 +228,9 @@ impl Subscription {
             Err(ReadError::Forgotten { first }) => {
                 return Ok(Some(self.skip_to(first, GapReason::Retention)));
             }
+            Err(ReadError::Lost { next }) => {
+                return Ok(Some(self.skip_to(next, GapReason::Lost)));
+            }
             Err(ReadError::Damaged { next, .. }) => {
                 return Ok(Some(self.skip_to(next, GapReason::Damaged)));
             }

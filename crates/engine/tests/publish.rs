@@ -22,7 +22,7 @@ use tidings::{
     Committer, EndReason, EventId, EventType, GapReason, Hub, Idempotency, Limits, NewEvent,
     Progress, Publish, PublishError, Receipt, Report, Selector, Start, Step, SubscribeError, Topic,
 };
-use tidings_log::{MemoryStorage, Options, Storage, StorageFile, open};
+use tidings_log::{Durability, MemoryStorage, Options, Storage, StorageFile, open};
 
 fn hub_on(storage: Arc<dyn Storage>, limits: Limits) -> (Hub, Committer) {
     let (writer, reader, _) = open(storage, Options::default(), "e1", 0).unwrap();
@@ -243,6 +243,9 @@ impl Storage for Faulty {
     }
     fn remove(&self, name: &str) -> io::Result<()> {
         self.memory.remove(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.memory.rename(from, to)
     }
     fn sync_directory(&self) -> io::Result<()> {
         self.memory.sync_directory()
@@ -528,4 +531,31 @@ fn a_hub_tries_only_so_many_complex_patterns() {
     assert_eq!(hub.stats().subscribers, 4);
     drop(first);
     follow("a{b}?").unwrap();
+}
+
+/// With an interval an event is acknowledged before it is synced, and the sync comes by itself,
+/// also when nothing follows; if it fails, the hub stops and says so.
+#[test]
+fn with_an_interval_an_idle_hub_still_syncs() {
+    let storage = Faulty::default();
+    let faults = storage.faults.clone();
+    let options = Options {
+        durability: Durability::Interval {
+            unsynced_ms_max: 100,
+        },
+        ..Options::default()
+    };
+    let (writer, reader, _) = open(Arc::new(storage), options, "e1", 0).unwrap();
+    let (hub, mut committer) = Hub::new(writer, reader, Limits::default(), 0).unwrap();
+    faults.sync.store(true, Ordering::Relaxed);
+    let ticket = hub.publish(group(&["soon safe"])).unwrap();
+    committer.step(1000);
+    ticket.wait().unwrap();
+    committer.step(1099);
+    assert_eq!(hub.stats().log_failed, 0, "it is not time yet");
+    committer.step(1100);
+    assert_eq!(hub.stats().log_failed, 1);
+    let ticket = hub.publish(group(&["late"])).unwrap();
+    committer.step(1101);
+    assert!(matches!(ticket.wait(), Err(PublishError::LogFailed(_))));
 }

@@ -34,6 +34,8 @@ const HUB: &[Metric<Stats>] = &[
     ("log_bytes", "gauge", "Bytes that they take on disk.", |s| s.log_bytes),
     ("log_events", "gauge", "Events in the log.", |s| s.log_events),
     ("log_failed", "gauge", "1 once the log accepts nothing more.", |s| s.log_failed),
+    ("log_full", "gauge", "1 while the disk has no room for what is published.", |s| s.log_full),
+    ("log_unwritable", "gauge", "1 while what is published cannot be written.", |s| s.log_unwritable),
 ];
 
 #[rustfmt::skip]

@@ -76,6 +76,12 @@ pub(crate) struct Serve {
     /// dot; repeatable
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
+    /// When an event is acknowledged: once it is synced, or once it is written
+    #[arg(long, value_name = "MODE", default_value = "always")]
+    pub(crate) durability: Durability,
+    /// With --durability interval: sync so long after an event at the latest
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = span::parse_positive)]
+    pub(crate) sync_interval: Duration,
     /// Forget the oldest events beyond this size [default: 4GiB; 256MiB with --memory]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) retention_bytes: Option<u64>,
@@ -105,6 +111,15 @@ pub(crate) struct Serve {
         env = "TIDINGS_LOG"
     )]
     pub(crate) log_level: String,
+}
+
+/// When an event is acknowledged, and so what it survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Durability {
+    /// Once it is synced: it survives crashes of the hub and of the machine, and power loss
+    Always,
+    /// Once it is written: it survives crashes of the hub; power loss takes the last --sync-interval
+    Interval,
 }
 
 /// How log lines look.

@@ -59,8 +59,9 @@ fn serve_with(serve: &Serve, format: LogFormat) -> Result<(), Failure> {
         .iter()
         .map(|a| listeners::bind(*a))
         .collect::<Result<_, _>>()?;
-    let (hub, committer) = store::open(serve)?;
-    let committing = Committing::start(committer)?;
+    let store = store::open(serve)?;
+    let hub = store.hub.clone();
+    let committing = Committing::start(store)?;
     let server = Server::new(
         hub.clone(),
         config(serve, files),

@@ -12,6 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tidings_log::{DirectoryStorage, Head, Options, ReadLimits, Reader, Select, Writer, open};
@@ -20,7 +21,7 @@ const EVENT_BYTES: usize = 256;
 const BATCHES: [usize; 3] = [1, 32, 512];
 const ROUNDS: u32 = 6;
 const TOPICS: usize = 10_000;
-const REPLAY_EVENTS: usize = 2_000_000;
+const REPLAY_EVENTS: usize = 3_300_000;
 const PRE_WRITTEN_BYTES: u64 = 64 << 20;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -111,6 +112,8 @@ fn main() -> Outcome<()> {
 fn measure_batch(directory: &Path, topics: &[String], size: usize, time: Duration) -> Outcome<()> {
     let path = directory.join("log");
     let (mut writer, _) = open_log(&path)?;
+    let upkeep = writer.upkeep();
+    let upkeep = thread::spawn(move || upkeep.run());
     let record_bytes = one_batch(&mut writer, topics, size)?.1;
     let mut growing = Floor::new(&directory.join("floor"), 0)?;
     let mut written = Floor::new(&directory.join("floor-written"), PRE_WRITTEN_BYTES)?;
@@ -128,6 +131,7 @@ fn measure_batch(directory: &Path, topics: &[String], size: usize, time: Duratio
         "{size:>5} | {log:>9.0} {log_ns:>9.0} | {append:>9.0} {append_ns:>9.0} | {written:>9.0} {written_ns:>9.0}"
     );
     drop(writer);
+    upkeep.join().map_err(|_| "the upkeep panicked")?;
     fs::remove_dir_all(path)?;
     fs::remove_file(directory.join("floor"))?;
     fs::remove_file(directory.join("floor-written"))?;
@@ -205,17 +209,9 @@ fn measure_replay(directory: &Path, topics: &[String]) -> Outcome<()> {
         one_batch(&mut writer, topics, 512)?;
     }
     drop(writer);
-    let start = Instant::now();
+    measure_open(&path, "as a crash left it")?.close()?;
+    measure_open(&path, "closed in order")?.close()?;
     let (_, reader) = open_log(&path)?;
-    let opened = start.elapsed();
-    let stats = reader.stats();
-    println!(
-        "{} records, {} MB, {} segments: opened in {:.1} ms",
-        stats.records,
-        stats.bytes / 1_000_000,
-        stats.segments,
-        opened.as_secs_f64() * 1000.0
-    );
     for _ in 0..2 {
         report("all topics", &reader, &Everything)?;
     }
@@ -231,6 +227,20 @@ fn measure_replay(directory: &Path, topics: &[String]) -> Outcome<()> {
     drop(reader);
     fs::remove_dir_all(path)?;
     Ok(())
+}
+
+fn measure_open(path: &Path, how: &str) -> Outcome<Writer> {
+    let start = Instant::now();
+    let (writer, reader) = open_log(path)?;
+    let opened = start.elapsed().as_secs_f64() * 1000.0;
+    let stats = reader.stats();
+    println!(
+        "{} records, {} MB, {} segments, {how}: opened in {opened:.1} ms",
+        stats.records,
+        stats.bytes / 1_000_000,
+        stats.segments,
+    );
+    Ok(writer)
 }
 
 /// The time that this thread ran: what counts on a machine that is doing other things. Zero where

@@ -21,10 +21,24 @@ pub struct Batch {
     pub(crate) starts: Vec<u32>,
     pub(crate) first: u64,
     pub(crate) time_ms: u64,
+    /// The time that was given, which the clock may have been set back to.
+    pub(crate) now_ms: u64,
+    /// What is written and not synced before this commit. Bytes.
+    unsynced: u32,
     salt: u64,
     record_bytes_max: u32,
     group_open: bool,
     broken: bool,
+}
+
+/// What a batch begins with.
+pub(crate) struct Begin {
+    pub(crate) first: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) now_ms: u64,
+    pub(crate) unsynced: u32,
+    pub(crate) salt: u64,
+    pub(crate) record_bytes_max: u32,
 }
 
 /// A place in a batch to come back to.
@@ -36,20 +50,16 @@ pub struct Checkpoint {
 }
 
 impl Batch {
-    pub(crate) fn new(
-        first: u64,
-        time_ms: u64,
-        salt: u64,
-        record_bytes_max: u32,
-        capacity: usize,
-    ) -> Self {
+    pub(crate) fn new(begin: &Begin, capacity: usize) -> Self {
         Self {
             buffer: Vec::with_capacity(capacity),
             starts: Vec::new(),
-            first,
-            time_ms,
-            salt,
-            record_bytes_max,
+            first: begin.first,
+            time_ms: begin.time_ms,
+            now_ms: begin.now_ms,
+            unsynced: begin.unsynced,
+            salt: begin.salt,
+            record_bytes_max: begin.record_bytes_max,
             group_open: false,
             broken: false,
         }
@@ -70,17 +80,17 @@ impl Batch {
             return Err(AppendError::BatchFull);
         }
         let sequence = self.next_sequence();
-        let commit_offset = crate::fields::narrow(start);
+        let offset = crate::fields::narrow(start);
         let place = Place {
             salt: self.salt,
             sequence,
             time_ms: self.time_ms,
-            commit_offset,
+            commit_offset: self.unsynced.saturating_add(offset),
         };
         let pushed = record::encode(&mut self.buffer, place, head, self.record_bytes_max, frame);
         self.broken |= pushed == Err(AppendError::Shrank);
         pushed?;
-        self.starts.push(commit_offset);
+        self.starts.push(offset);
         self.group_open = head.continues;
         Ok(sequence)
     }
@@ -127,6 +137,20 @@ impl Batch {
             self.starts.truncate(checkpoint.records);
             self.buffer.truncate(checkpoint.bytes);
             self.group_open = checkpoint.group_open;
+        }
+    }
+
+    /// Says how much is written and not synced before this commit, if it is not what it was when
+    /// the batch was begun.
+    pub(crate) fn follow_unsynced(&mut self, unsynced: u32) {
+        if self.unsynced == unsynced {
+            return;
+        }
+        self.unsynced = unsynced;
+        for start in &self.starts {
+            if let Some(record) = self.buffer.get_mut(widen(*start)..) {
+                record::move_within_commit(record, self.salt, unsynced.saturating_add(*start));
+            }
         }
     }
 

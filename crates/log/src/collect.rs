@@ -51,6 +51,15 @@ pub(crate) fn collect(
     let exact = select.exact().filter(|topics| topics.len() <= TOPICS_MAX);
     let first = segments.partition_point(|segment| segment.end() <= from);
     for segment in segments.iter().skip(first) {
+        if page.next < segment.first {
+            // A page ends in front of what was lost, and the next call is told.
+            let next = segment.first;
+            return if page.next > from {
+                Ok(page.finish())
+            } else {
+                Err(ReadError::Lost { next })
+            };
+        }
         let filled = match exact {
             Some(topics) => page.take_topics(segment, topics),
             None => page.take_scan(segment, select),

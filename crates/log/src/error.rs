@@ -152,6 +152,8 @@ pub enum OpenError {
         /// The version that it says.
         version: u32,
     },
+    /// The segment could not be begun that leaves out the sequences which a crash may have lost.
+    Begin(CommitError),
     /// The epoch offered for a new log is not 1 to 64 bytes long.
     Epoch,
 }
@@ -179,6 +181,7 @@ impl fmt::Display for OpenError {
                 "{file} has format version {version}, this program knows {}; use a newer program",
                 crate::header::VERSION
             ),
+            Self::Begin(error) => error.fmt(f),
             Self::Epoch => write!(f, "the epoch of a new log must be 1 to 64 bytes long"),
         }
     }
@@ -188,6 +191,7 @@ impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Storage(fault) => Some(fault),
+            Self::Begin(error) => Some(error),
             _ => None,
         }
     }
@@ -308,6 +312,12 @@ pub enum ReadError {
         /// The oldest sequence that is held.
         first: u64,
     },
+    /// The cursor is where a crash may have taken records that were acknowledged before they were
+    /// synced, see [`Durability::Interval`](crate::Durability).
+    Lost {
+        /// The nearest cursor behind them.
+        next: u64,
+    },
     /// A record is not what was written.
     Damaged {
         /// Where, and what is wrong.
@@ -326,6 +336,13 @@ impl fmt::Display for ReadError {
                 write!(
                     f,
                     "the record is no longer held; the oldest has sequence {first}"
+                )
+            }
+            Self::Lost { next } => {
+                write!(
+                    f,
+                    "records before sequence {next} may have been lost when the power failed, \
+                     since they were acknowledged before they were synced"
                 )
             }
             Self::Damaged { damage, next } => {

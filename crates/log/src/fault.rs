@@ -22,6 +22,8 @@ pub enum Call {
     Open,
     /// [`Storage::remove`].
     Remove,
+    /// [`Storage::rename`].
+    Rename,
     /// [`Storage::sync_directory`]: a created name may be forgotten for good, though it is still
     /// seen; a removed one may come back.
     SyncDirectory,
@@ -51,11 +53,17 @@ struct Disk {
     names: BTreeMap<String, usize>,
     /// What a power cut would leave.
     durable_names: BTreeMap<String, usize>,
-    unsynced_names: Vec<(String, Option<usize>)>,
+    unsynced_names: Vec<NameChange>,
     armed: BTreeMap<Call, u64>,
     power_cut_after: Option<u64>,
     bytes_max: Option<usize>,
     calls: u64,
+}
+
+/// A change of the directory, which happens as a whole or not at all.
+struct NameChange {
+    removed: Option<String>,
+    added: Option<(String, usize)>,
 }
 
 #[derive(Default)]
@@ -96,9 +104,9 @@ impl FaultStorage {
             ..Disk::default()
         };
         let unsynced: Vec<_> = old.unsynced_names.drain(..).collect();
-        for (name, inode) in unsynced {
+        for change in unsynced {
             if old.chance(2) {
-                change_name(&mut old.durable_names, name, inode);
+                change.apply(&mut old.durable_names);
             }
         }
         let names = old.durable_names.clone();
@@ -303,14 +311,12 @@ impl Change {
     }
 }
 
-fn change_name(names: &mut BTreeMap<String, usize>, name: String, inode: Option<usize>) {
-    match inode {
-        Some(inode) => {
-            names.insert(name, inode);
-        }
-        None => {
+impl NameChange {
+    fn apply(self, names: &mut BTreeMap<String, usize>) {
+        if let Some(name) = self.removed {
             names.remove(&name);
         }
+        names.extend(self.added);
     }
 }
 
@@ -330,7 +336,10 @@ impl Storage for FaultStorage {
         let inode = disk.files.len();
         disk.files.push(Inode::default());
         disk.names.insert(name.to_owned(), inode);
-        disk.unsynced_names.push((name.to_owned(), Some(inode)));
+        disk.unsynced_names.push(NameChange {
+            removed: None,
+            added: Some((name.to_owned(), inode)),
+        });
         Ok(self.file(inode))
     }
 
@@ -349,7 +358,22 @@ impl Storage for FaultStorage {
         let mut disk = self.lock();
         disk.call(Call::Remove)?;
         disk.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
-        disk.unsynced_names.push((name.to_owned(), None));
+        disk.unsynced_names.push(NameChange {
+            removed: Some(name.to_owned()),
+            added: None,
+        });
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut disk = self.lock();
+        disk.call(Call::Rename)?;
+        let inode = disk.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        disk.names.insert(to.to_owned(), inode);
+        disk.unsynced_names.push(NameChange {
+            removed: Some(from.to_owned()),
+            added: Some((to.to_owned(), inode)),
+        });
         Ok(())
     }
 
@@ -361,11 +385,11 @@ impl Storage for FaultStorage {
             return called;
         }
         let unsynced: Vec<_> = disk.unsynced_names.drain(..).collect();
-        for (name, inode) in unsynced {
+        for change in unsynced {
             if called.is_ok() || disk.chance(2) {
-                change_name(&mut disk.durable_names, name, inode);
-            } else if inode.is_none() {
-                disk.unsynced_names.push((name, inode));
+                change.apply(&mut disk.durable_names);
+            } else if change.added.is_none() {
+                disk.unsynced_names.push(change);
             }
         }
         called

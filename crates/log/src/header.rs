@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! 0   magic          8   "TIDINGS\n"
-//! 8   version        4   1
+//! 8   version        4   1 or 2
 //! 12  epoch length   4   1 to 64
 //! 16  first sequence 8
 //! 24  created        8   unix milliseconds
 //! 32  salt           8   the same in all segments of a log
 //! 40  epoch         64   zeros behind it
-//! 104 zeros         20
+//! 104 flags          4   1: commits were not synced one by one
+//! 108 follows        8   one past the last sequence of the segment before
+//! 116 zeros          8
 //! 124 crc32c         4   of the 124 bytes before
 //! ```
 
@@ -18,7 +20,14 @@ use crate::fields::{Fields, narrow, widen};
 use crate::storage::StorageFile;
 
 /// The format that this program writes, and the latest that it reads.
-pub(crate) const VERSION: u32 = 1;
+///
+/// In version 1 nothing but records follows the header, and flags and what follows them are zeros.
+/// Since version 2 there may be zeros behind the records, which were written ahead, and sequences
+/// may have been left out between two segments.
+pub(crate) const VERSION: u32 = 2;
+
+/// The oldest format that this program reads.
+const VERSION_MIN: u32 = 1;
 
 /// Where a segment's first record begins.
 pub(crate) const HEADER_BYTES: usize = 128;
@@ -28,17 +37,27 @@ pub(crate) const HEADER_END: u64 = 128;
 
 const MAGIC: &[u8; 8] = b"TIDINGS\n";
 const EPOCH_BYTES_MAX: usize = 64;
+const FLAGS_AT: usize = 104;
 const CRC_AT: usize = HEADER_BYTES - 4;
+
+/// Commits were not synced one by one: a crash may have lost acknowledged ones.
+const LAZY: u32 = 1;
 
 /// What a segment says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    pub(crate) version: u32,
     pub(crate) epoch: String,
     pub(crate) first: u64,
     pub(crate) created_ms: u64,
     /// Every checksum of a record begins with it. A frame that holds a copy of a record, by chance
     /// or by malice, is not taken for one: its sender cannot know the salt.
     pub(crate) salt: u64,
+    /// Commits are not synced one by one.
+    pub(crate) lazy: bool,
+    /// One past the last sequence of the segment before. Between it and `first` are sequences that
+    /// a crash may have lost, and that are not given again.
+    pub(crate) follows: u64,
 }
 
 /// What the beginning of a file turned out to be.
@@ -57,12 +76,18 @@ impl SegmentHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&narrow(self.epoch.len()).to_le_bytes());
         out.extend_from_slice(&self.first.to_le_bytes());
         out.extend_from_slice(&self.created_ms.to_le_bytes());
         out.extend_from_slice(&self.salt.to_le_bytes());
         out.extend_from_slice(self.epoch.as_bytes());
+        out.resize(FLAGS_AT, 0);
+        if self.version > 1 {
+            let flags = if self.lazy { LAZY } else { 0 };
+            out.extend_from_slice(&flags.to_le_bytes());
+            out.extend_from_slice(&self.follows.to_le_bytes());
+        }
         out.resize(CRC_AT, 0);
         out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
         out
@@ -85,20 +110,28 @@ impl SegmentHeader {
             return None;
         }
         let version = fields.u32()?;
-        if version != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&version) {
             return Some(HeaderFound::Version(version));
         }
         let epoch_bytes = widen(fields.u32()?);
         let (first, created_ms, salt) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let epoch = fields.text(epoch_bytes)?.to_owned();
-        if !Self::epoch_fits(&epoch) || first == 0 {
+        let mut fields = Fields(covered.get(FLAGS_AT..)?);
+        let (flags, follows) = match version {
+            1 => (0, first),
+            _ => (fields.u32()?, fields.u64()?),
+        };
+        if !Self::epoch_fits(&epoch) || first == 0 || follows > first || flags > LAZY {
             return None;
         }
         Some(HeaderFound::Good(Self {
+            version,
             epoch,
             first,
             created_ms,
             salt,
+            lazy: flags & LAZY != 0,
+            follows,
         }))
     }
 }

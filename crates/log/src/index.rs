@@ -135,7 +135,7 @@ impl MemoryIndex {
         }
     }
 
-    fn insert_alias(&mut self, hash: u64, posting: Posting) {
+    pub(crate) fn insert_alias(&mut self, hash: u64, posting: Posting) {
         let place = narrow(self.aliases.len());
         let older = self.alias_heads.insert(hash, place);
         self.aliases.push(Alias {

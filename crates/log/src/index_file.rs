@@ -169,6 +169,34 @@ impl FileIndex {
         })
     }
 
+    /// Brings all of it into memory, for a segment that is to be appended to.
+    pub(crate) fn load(&self, summary: &Summary) -> Option<MemoryIndex> {
+        let mut loaded = MemoryIndex::default();
+        loaded.records = summary.records;
+        for list in self.lists().ok()? {
+            let postings = self.chunk(&list, 0, widen(list.count)).ok()?;
+            loaded.topics.insert(list.topic, postings);
+        }
+        let mut aliases = Vec::new();
+        for entry in self.section(ALIASES).ok()?.chunks(ALIAS_BYTES) {
+            let mut fields = Fields(entry);
+            aliases.push((fields.u64()?, decode_posting(&mut fields)?));
+        }
+        aliases.sort_unstable_by_key(|(_, posting)| posting.ordinal);
+        for (hash, posting) in aliases {
+            loaded.insert_alias(hash, posting);
+        }
+        loaded.marks = decode_postings(&self.section(MARKS).ok()?).ok()?;
+        for entry in self.section(EXPIRIES).ok()?.chunks(EXPIRY_BYTES) {
+            let mut fields = Fields(entry);
+            loaded.expiries.push((fields.u32()?, fields.u64()?));
+        }
+        for entry in self.section(PLACES).ok()?.chunks(PLACE_BYTES) {
+            loaded.sparse.push(decode_place(entry)?);
+        }
+        Some(loaded)
+    }
+
     /// Reads all blocks: for verification.
     pub(crate) fn verify(&self) -> Result<(), IndexError> {
         (0..SECTIONS).try_for_each(|section| self.section(section).map(drop))

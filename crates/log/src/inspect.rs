@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::blank::written_end;
 use crate::error::{Damage, OpenError, StorageFault};
-use crate::header::{HEADER_END, SegmentHeader};
+use crate::header::{HEADER_END, HeaderFound, SegmentHeader};
 use crate::index_file::FileIndex;
 use crate::record::Record;
 use crate::recovery::{good_header, later_commit};
@@ -32,6 +33,8 @@ pub struct SegmentReport {
     pub name: String,
     /// The sequence that it begins with.
     pub first: u64,
+    /// One past the last sequence of the segment before it.
+    pub follows: u64,
     /// Whole records.
     pub records: u64,
     /// The file's length. Bytes.
@@ -106,17 +109,18 @@ pub fn verify(
     let mut report = Report::default();
     let mut log: Option<SegmentHeader> = None;
     let mut end = None;
-    for first in &firsts {
-        let newest = Some(first) == firsts.last();
-        let Some(mut segment) = verify_segment(storage, *first, newest, &mut log)? else {
+    for (place, first) in firsts.iter().enumerate() {
+        let next = firsts.get(place + 1).copied();
+        let next = next.map(|next| follows(storage, next)).transpose()?;
+        let Some(mut segment) = verify_segment(storage, *first, next, &mut log)? else {
             continue;
         };
-        if let Some(end) = end.filter(|end| end != first && segment.problem.is_none()) {
+        let hole = end.filter(|end| *end != segment.follows && segment.problem.is_none());
+        if let Some(end) = hole {
             segment.problem = Some(OpenProblem::Missing(end));
         }
-        end = segment
-            .problem
-            .is_none()
+        // One without records may have been replaced by the next.
+        end = (segment.problem.is_none() && segment.records > 0)
             .then(|| first.saturating_add(segment.records));
         progress(&segment);
         report.segments.push(segment);
@@ -134,6 +138,19 @@ fn segments(storage: &dyn Storage) -> Result<Vec<u64>, StorageFault> {
         .collect();
     firsts.sort_unstable();
     Ok(firsts)
+}
+
+/// The sequence that a segment follows: where the one before ends.
+fn follows(storage: &dyn Storage, first: u64) -> Result<u64, StorageFault> {
+    let name = log_name(first);
+    let Some((file, _)) = open(storage, &name)? else {
+        return Ok(first);
+    };
+    let fault = |error| StorageFault::new("read", &name, error);
+    Ok(match SegmentHeader::read(&*file).map_err(fault)? {
+        HeaderFound::Good(header) => header.follows,
+        _ => first,
+    })
 }
 
 /// A file and its length.
@@ -154,7 +171,7 @@ fn open(storage: &dyn Storage, name: &str) -> Result<Option<Opened>, StorageFaul
 fn verify_segment(
     storage: &dyn Storage,
     first: u64,
-    newest: bool,
+    next: Option<u64>,
     log: &mut Option<SegmentHeader>,
 ) -> Result<Option<SegmentReport>, StorageFault> {
     let name = log_name(first);
@@ -164,6 +181,7 @@ fn verify_segment(
     let mut report = SegmentReport {
         name,
         first,
+        follows: first,
         records: 0,
         bytes,
         first_time_ms: 0,
@@ -175,11 +193,12 @@ fn verify_segment(
     let fault = |error| StorageFault::new("read", &log_name(first), error);
     let found = SegmentHeader::read(&*file).map_err(fault)?;
     match good_header(found, first, log.as_ref()) {
-        Err(_) if newest && bytes <= HEADER_END => report.unfinished_bytes = bytes,
+        Err(_) if next.is_none() && bytes <= HEADER_END => report.unfinished_bytes = bytes,
         Err(OpenError::Damaged(damage)) => report.problem = Some(OpenProblem::Damaged(damage)),
         Err(error) => report.problem = Some(OpenProblem::Foreign(error.to_string())),
         Ok(header) => {
-            verify_records(&mut report, &header, &file, newest).map_err(fault)?;
+            report.follows = header.follows;
+            verify_records(&mut report, &header, &file, next).map_err(fault)?;
             report.index = verify_index(storage, &header, bytes);
             log.get_or_insert(header);
         }
@@ -191,7 +210,7 @@ fn verify_records(
     report: &mut SegmentReport,
     header: &SegmentHeader,
     file: &Arc<dyn StorageFile>,
-    newest: bool,
+    next: Option<u64>,
 ) -> io::Result<()> {
     let mut walk = Walk::new(header, Arc::clone(file), report.bytes);
     let mut whole_bytes = HEADER_END;
@@ -213,8 +232,11 @@ fn verify_records(
             whole_bytes = walk.scanner.offset() + u64::from(head.length);
         }
     };
-    if newest && !walk.is_damage(bad.0)? {
-        report.unfinished_bytes = report.bytes - whole_bytes;
+    let is_whole = next == Some(report.first + report.records);
+    if is_whole {
+        // What a sealed segment has behind its end was never acknowledged.
+    } else if next.is_none() && !walk.is_damage(bad.0)? {
+        report.unfinished_bytes = written_end(&**file, whole_bytes..report.bytes)? - whole_bytes;
     } else {
         let damage = Damage {
             segment: report.name.clone(),
@@ -232,7 +254,7 @@ fn verify_index(storage: &dyn Storage, header: &SegmentHeader, bytes: u64) -> In
         return IndexReport::None;
     }
     let expected = |summary: &crate::index_layout::Summary| {
-        summary.first == header.first && summary.log_bytes == bytes
+        summary.first == header.first && summary.log_bytes <= bytes
     };
     let opened = FileIndex::open(storage, &name, expected, header.salt);
     let good = opened.is_some_and(|(index, ..)| index.verify().is_ok());
@@ -283,10 +305,13 @@ impl Walk {
             Step::Record(head) if head.sequence != self.next => {
                 return Ok(Walked::Bad(offset, "the record's sequence does not follow"));
             }
-            Step::Record(_) => self.next += 1,
+            Step::Record(_) => {}
         }
         Ok(match self.scanner.record()? {
-            Some(record) => Walked::Record(record),
+            Some(record) => {
+                self.next += 1;
+                Walked::Record(record)
+            }
             None => Walked::Bad(offset, "the record's checksum is wrong"),
         })
     }
@@ -364,6 +389,11 @@ impl Dump<'_> {
     fn broken(&mut self, offset: u64, reason: &'static str) -> Option<OpenError> {
         let walk = self.walk.take()?;
         let segment = log_name(walk.first);
+        let next = self.firsts.front().copied();
+        let next = next.map(|next| follows(self.storage, next).unwrap_or(next));
+        if next == Some(walk.next) {
+            return None;
+        }
         match walk.is_damage(offset) {
             Ok(false) if self.firsts.is_empty() => None,
             Ok(_) => Some(
@@ -394,10 +424,11 @@ impl Iterator for Dump<'_> {
             match walk.step() {
                 Ok(Walked::Record(record)) => return Some(Ok(dumped(&record))),
                 Ok(Walked::End) => self.walk = None,
-                Ok(Walked::Bad(offset, reason)) => match self.broken(offset, reason) {
-                    Some(error) => return Some(Err(error)),
-                    None => return None,
-                },
+                Ok(Walked::Bad(offset, reason)) => {
+                    if let Some(error) = self.broken(offset, reason) {
+                        return Some(Err(error));
+                    }
+                }
                 Err(error) => {
                     self.walk = None;
                     return Some(Err(StorageFault::new("read", &segment, error).into()));

@@ -87,6 +87,7 @@
 
 mod batch;
 mod bitmap;
+mod blank;
 mod blocks;
 mod collect;
 mod directory;
@@ -111,6 +112,7 @@ mod retention;
 mod scanner;
 mod segment;
 mod storage;
+mod upkeep;
 mod writer;
 
 pub use batch::{Batch, Checkpoint, Committed};
@@ -121,11 +123,12 @@ pub use error::{
 #[cfg(any(test, feature = "testing"))]
 pub use fault::{Call, FaultStorage};
 pub use memory::MemoryStorage;
-pub use options::{Options, Retention};
+pub use options::{Durability, Options, Retention};
 pub use page::{Mark, Page, ReadLimits, Select, Stats, Stored};
 pub use reader::Reader;
 pub use record::Head;
 pub use recovery::{Cut, Recovery, open};
 pub use retention::Retained;
 pub use storage::{Storage, StorageFile};
+pub use upkeep::Upkeep;
 pub use writer::Writer;

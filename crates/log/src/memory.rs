@@ -53,6 +53,13 @@ impl Storage for MemoryStorage {
             .ok_or(io::ErrorKind::NotFound.into())
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut files = self.files();
+        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
     fn sync_directory(&self) -> io::Result<()> {
         Ok(())
     }

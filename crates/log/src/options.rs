@@ -23,8 +23,31 @@ pub struct Options {
     /// 16 MiB and 64 KiB, at most 512 MiB. What is larger is refused when it is appended; larger
     /// ones that are in the log already are read all the same.
     pub record_bytes_max: u32,
+    /// When a commit is acknowledged. Default: once it is synced.
+    pub durability: Durability,
     /// What the log may forget. Default: nothing.
     pub retention: Retention,
+}
+
+/// When a commit is acknowledged and shown to readers, and so what it survives from then on.
+///
+/// The process may crash or be killed in either mode: what was acknowledged survives. A log that
+/// is to survive nothing lies on a [`MemoryStorage`](crate::MemoryStorage).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Once it is synced. It survives a crash of the kernel and the loss of power.
+    #[default]
+    Always,
+    /// Once it is written. A crash of the kernel or the loss of power takes what was acknowledged
+    /// since the last sync, newest first and never from the middle; a failed sync may take it too.
+    /// Sequences that may have been lost so are not given again.
+    Interval {
+        /// A sync begins at most so long after the first commit that was not synced, also if none
+        /// follows, if [`Writer::sync_if_due`](crate::Writer::sync_if_due) is called in time.
+        /// Milliseconds.
+        unsynced_ms_max: u64,
+    },
 }
 
 /// What [`Writer::retain`](crate::Writer::retain) may forget: whole segments, oldest first.
@@ -43,12 +66,18 @@ impl Default for Options {
         Self {
             segment_bytes_max: 64 << 20,
             record_bytes_max: (16 << 20) + (64 << 10),
+            durability: Durability::Always,
             retention: Retention::default(),
         }
     }
 }
 
 impl Options {
+    /// Whether commits are acknowledged before they are synced.
+    pub(crate) fn is_lazy(&self) -> bool {
+        self.durability != Durability::Always
+    }
+
     /// The largest record, within what a batch and an index entry can hold.
     pub(crate) fn record_bytes(&self) -> u32 {
         self.record_bytes_max.min(RECORD_BYTES_CAP)

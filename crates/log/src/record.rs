@@ -4,7 +4,8 @@
 //! 0   head crc32c    4   of the salt and of bytes 4 to 56
 //! 4   length         4   of the whole record
 //! 8   body crc32c    4   of bytes 56 to the end
-//! 12  commit offset  4   bytes from the beginning of the commit to this record
+//! 12  commit offset  4   bytes from the beginning of its commit, or of the first of several that
+//!                        were synced together, to this record
 //! 16  sequence       8
 //! 24  time           8   unix milliseconds, never less than the record before
 //! 32  expires        8   unix milliseconds, if flag 2 is set, else 0
@@ -22,16 +23,19 @@
 //! allocated or skipped by it, and so that recovery can look for heads behind a broken record at
 //! the cost of one pass. The head's checksum covers the body's, so both are salted.
 //!
-//! The commit offset is what tells a torn write from damage. A commit is one write and one sync,
-//! and the next is written only after that sync: of all commits in a file only the last can be
-//! torn, in any way, also with a whole record behind a hole. A whole record of a *later* commit
-//! behind a broken one is therefore proof of damage, and one of the same commit is not.
+//! The commit offset is what tells a torn write from damage. What is synced at once, one commit or
+//! several, is written only after the sync before it: of a file only the last of these can be
+//! torn, in any way, also with a whole record behind a hole. A whole record of a *later* one
+//! behind a broken record is therefore proof of damage, and one of the same is not.
 
 use crate::error::AppendError;
 use crate::fields::{Fields, narrow, widen};
 
 /// The head's length.
 pub(crate) const HEAD_BYTES: usize = 56;
+
+/// Where the field of the record's length ends.
+pub(crate) const LENGTH_END: usize = 8;
 
 const CONTINUES: u16 = 1;
 const EXPIRES: u16 = 2;
@@ -300,6 +304,18 @@ fn write_head(record: &mut [u8], place: Place, head: &Head<'_>, frame_at: usize)
     put(&narrow(head.mark.map_or(0, <[u8]>::len)).to_le_bytes());
     put(&narrow(frame_at).to_le_bytes());
     crc.copy_from_slice(&head_crc(covered, place.salt).to_le_bytes());
+}
+
+/// Changes a whole record's commit offset.
+pub(crate) fn move_within_commit(record: &mut [u8], salt: u64, commit_offset: u32) {
+    let Some((fixed, _)) = record.split_first_chunk_mut::<HEAD_BYTES>() else {
+        return;
+    };
+    let (crc, covered) = fixed.split_at_mut(4);
+    if let Some(field) = covered.get_mut(8..12) {
+        field.copy_from_slice(&commit_offset.to_le_bytes());
+    }
+    crc.copy_from_slice(&head_crc(covered, salt).to_le_bytes());
 }
 
 fn head_crc(covered: &[u8], salt: u64) -> u32 {

@@ -6,21 +6,28 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::blank::written_end;
 use crate::error::{Damage, OpenError, StorageFault};
-use crate::header::{HEADER_BYTES, HEADER_END, HeaderFound, SegmentHeader};
+use crate::header::{HEADER_BYTES, HEADER_END, HeaderFound, SegmentHeader, VERSION};
 use crate::index_file::FileIndex;
+use crate::index_layout::Summary;
 use crate::options::Options;
 use crate::reader::{Reader, Shared};
 use crate::record::{HEAD_BYTES, RecordHead};
 use crate::segment::{Scanned, Segment, SegmentList, index_name, log_name, name_sequence, scan};
 use crate::storage::{Storage, StorageFile};
-use crate::writer::{Writer, create, remove_durably};
+use crate::upkeep::SPARE_NAME;
+use crate::writer::{NEW_NAME, TRIAL_NAME, Writer, create, remove_durably};
 
 /// What is searched at once for records behind a broken one.
 const SEARCH_BYTES: usize = 1 << 20;
 
 /// What is written back at once.
 const REWRITE_BYTES: u64 = 1 << 20;
+
+/// What is acknowledged and not synced lies in one segment. That is shorter than 4 GiB, and no record
+/// is shorter than 57 bytes.
+const LOST_RECORDS_MAX: u64 = (1 << 32) / 57;
 
 /// What opening a log found and did.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +40,10 @@ pub struct Recovery {
     pub records: u64,
     /// What was cut off the end, if anything was.
     pub cut: Option<Cut>,
+    /// Sequences that are left out, since records with them may have been acknowledged, and lost
+    /// with the power before they were synced: see
+    /// [`Durability::Interval`](crate::Durability::Interval).
+    pub left_out: Option<std::ops::Range<u64>>,
     /// Indexes that had to be built again by reading their segment.
     pub indexes_rebuilt: usize,
     /// Files that were removed: indexes without a segment, a segment whose creation was not
@@ -63,7 +74,9 @@ pub fn open(
 ) -> Result<(Writer, Reader, Recovery), OpenError> {
     let mut opening = Opening {
         storage: &*storage,
+        lazy: options.is_lazy(),
         found: Recovery::default(),
+        may_have_lost: false,
     };
     let mut firsts = opening.list()?;
     let newest = opening.newest(&mut firsts)?;
@@ -71,6 +84,7 @@ pub fn open(
         None => opening.begin(new_epoch, now_ms)?,
         Some(newest) => (newest.header.clone(), opening.resume(&firsts, newest)?),
     };
+    let may_have_lost = opening.may_have_lost;
     let found = opening.found;
     let last_time_ms = segments
         .iter()
@@ -81,7 +95,7 @@ pub fn open(
     let Some(active) = segments.last().map(Arc::clone) else {
         return Err(OpenError::Epoch);
     };
-    let found = Recovery {
+    let mut found = Recovery {
         segments: segments.len(),
         records: segments.iter().map(|segment| segment.records()).sum(),
         ..found
@@ -90,7 +104,7 @@ pub fn open(
     let reader = Reader {
         shared: Arc::clone(&shared),
     };
-    let writer = Writer {
+    let mut writer = Writer {
         storage,
         options,
         shared,
@@ -100,13 +114,28 @@ pub fn open(
         batch_bytes: 0,
         poison: None,
         doomed: std::collections::VecDeque::new(),
+        helper: None,
+        unsynced: None,
     };
+    if may_have_lost {
+        let active = Arc::clone(&writer.active);
+        let first = active.end().saturating_add(LOST_RECORDS_MAX);
+        writer.roll_to(first, now_ms).map_err(OpenError::Begin)?;
+        // What an opening before this one left out, and nothing was stored behind.
+        let empty = active.records() == 0;
+        let from = if empty { active.follows } else { active.end() };
+        found.left_out = Some(from..first);
+    }
     Ok((writer, reader, found))
 }
 
 struct Opening<'a> {
     storage: &'a dyn Storage,
+    /// Whether commits are going to be synced one by one.
+    lazy: bool,
     found: Recovery,
+    /// Whether a crash may have taken acknowledged records, see [`Durability::Interval`].
+    may_have_lost: bool,
 }
 
 /// The newest segment's file, its header verified.
@@ -129,7 +158,10 @@ impl Opening<'_> {
         for name in names {
             let orphan = name_sequence(&name, ".idx")
                 .is_some_and(|first| firsts.binary_search(&first).is_err());
-            if orphan && self.storage.remove(&name).is_ok() {
+            // What was prepared is not known to be finished.
+            if [SPARE_NAME, NEW_NAME, TRIAL_NAME].contains(&name.as_str()) {
+                drop(self.storage.remove(&name));
+            } else if orphan && self.storage.remove(&name).is_ok() {
                 self.found.removed.push(name);
             }
         }
@@ -177,10 +209,13 @@ impl Opening<'_> {
         }
         let salt = self.storage.entropy();
         let header = SegmentHeader {
+            version: VERSION,
             epoch: epoch.to_owned(),
             first: 1,
             created_ms: now_ms,
             salt,
+            lazy: self.lazy,
+            follows: 1,
         };
         let segment = create(self.storage, &header).map_err(crate::writer::Creation::fault)?;
         self.found.created = true;
@@ -190,34 +225,62 @@ impl Opening<'_> {
     fn resume(&mut self, firsts: &[u64], newest: Newest) -> Result<SegmentList, OpenError> {
         let mut segments = SegmentList::new();
         let sealed = firsts.split_last().map_or(&[][..], |(_, sealed)| sealed);
-        for first in sealed {
-            let segment = self.sealed(*first, &newest.header)?;
-            follows(&segments, &segment)?;
+        let mut next = newest.header.follows;
+        for first in sealed.iter().rev() {
+            let segment = self.sealed(*first, next, &newest.header)?;
+            next = segment.follows;
             segments.push(Arc::new(segment));
         }
+        segments.reverse();
         let segment = self.active(newest, !sealed.is_empty())?;
-        follows(&segments, &segment)?;
         segments.push(Arc::new(segment));
+        self.drop_replaced(&mut segments);
+        follow_each_other(&segments)?;
         Ok(segments)
     }
 
+    /// Removes segments that took no record before another was begun in their place.
+    fn drop_replaced(&mut self, segments: &mut SegmentList) {
+        let follows: Vec<u64> = segments.iter().map(|segment| segment.follows).collect();
+        let mut next = follows.iter().skip(1);
+        segments.retain(|segment| {
+            let follows = next.next();
+            let replaced = segment.records() == 0 && follows == Some(&segment.follows);
+            if replaced && self.storage.remove(&segment.name).is_ok() {
+                drop(self.storage.remove(&index_name(segment.first)));
+                self.found.removed.push(segment.name.clone());
+            }
+            !replaced
+        });
+    }
+
     /// Opens a segment that is not the newest: by its index if that is good, else by reading it.
-    fn sealed(&mut self, first: u64, newest: &SegmentHeader) -> Result<Segment, OpenError> {
+    ///
+    /// It ends where the `next` one begins. What is behind that was never acknowledged: space that
+    /// was written ahead, or a commit that failed and could not be cut off durably.
+    fn sealed(
+        &mut self,
+        first: u64,
+        next: u64,
+        newest: &SegmentHeader,
+    ) -> Result<Segment, OpenError> {
         let name = log_name(first);
         let file = self.open_file(&name)?;
         let found = SegmentHeader::read(&*file).map_err(fault("read", &name))?;
         let header = good_header(found, first, Some(newest))?;
         let len = file.len().map_err(fault("read the length of", &name))?;
-        let expected = |summary: &crate::index_layout::Summary| {
-            summary.first == first && summary.salt == header.salt && summary.log_bytes == len
-        };
-        let index = FileIndex::open(self.storage, &index_name(first), expected, header.salt);
-        if let Some((index, summary, bytes)) = index {
+        let ends_there = |summary: &Summary| first + u64::from(summary.records) == next;
+        if let Some((index, summary, bytes)) = self.index_of(&header, len, ends_there) {
+            if summary.log_bytes < len {
+                // It need not be cut off, it is only tidy.
+                drop(file.set_len(summary.log_bytes));
+            }
             let index = (crate::index::Index::File(index), bytes);
             return Ok(Segment::new(&header, file, &summary, index));
         }
         let scanned = scan_file(&header, &file, len)?;
-        if let Some((offset, reason)) = scanned.bad {
+        let is_whole = first + u64::from(scanned.index.records) == next;
+        if let Some((offset, reason)) = scanned.bad.filter(|_| !is_whole) {
             return Err(Damage {
                 segment: name,
                 offset,
@@ -232,21 +295,50 @@ impl Opening<'_> {
         Ok(segment)
     }
 
+    /// The segment's index, if it is one of this segment, and of all of it.
+    fn index_of(
+        &self,
+        header: &SegmentHeader,
+        len: u64,
+        is_whole: impl Fn(&Summary) -> bool,
+    ) -> Option<(FileIndex, Summary, u64)> {
+        let expected = |summary: &Summary| {
+            summary.first == header.first
+                && summary.salt == header.salt
+                && (HEADER_END..=len).contains(&summary.log_bytes)
+                && is_whole(summary)
+        };
+        FileIndex::open(
+            self.storage,
+            &index_name(header.first),
+            expected,
+            header.salt,
+        )
+    }
+
     /// Opens the newest segment, and cuts off what a crash interrupted.
     fn active(&mut self, newest: Newest, older: bool) -> Result<Segment, OpenError> {
         let Newest { header, file } = newest;
         let name = log_name(header.first);
-        // An index of this segment is from before a later segment was taken back.
-        drop(self.storage.remove(&index_name(header.first)));
         let len = file.len().map_err(fault("read the length of", &name))?;
-        let scanned = scan_file(&header, &file, len)?;
-        if len == HEADER_END && (older || header.first == 1) {
-            return self.create_again(&header, &name);
+        let closed = self.closed_in_order(&header, &*file, len);
+        self.forget_index(header.first)?;
+        if let Some(scanned) = closed {
+            return Ok(Segment::from_scan(&header, file, scanned).written_ahead(len));
         }
+        self.may_have_lost = header.lazy;
+        let scanned = scan_file(&header, &file, len)?;
+        let is_empty = scanned.index.records == 0 && scanned.bad.is_none();
+        if is_empty && (older || header.first == 1) {
+            return self.create_again(&header);
+        }
+        let mut len = len;
         if let Some((offset, reason)) = scanned.bad {
             refuse_damage(&header, &*file, &scanned, (offset, reason), len)?;
+            let written = written_end(&*file, scanned.len..len).map_err(fault("read", &name))?;
             file.set_len(scanned.len).map_err(fault("cut", &name))?;
-            let bytes = len - scanned.len;
+            let bytes = written - scanned.len;
+            len = scanned.len;
             self.found.cut = Some(Cut {
                 segment: name.clone(),
                 offset: scanned.len,
@@ -258,7 +350,44 @@ impl Opening<'_> {
         self.storage
             .sync_directory()
             .map_err(fault("sync the directory of", &name))?;
-        Ok(Segment::from_scan(&header, file, scanned))
+        Ok(Segment::from_scan(&header, file, scanned).written_ahead(len))
+    }
+
+    /// What the last process wrote of the newest segment when it closed the log, so that it need
+    /// not be read.
+    fn closed_in_order(
+        &self,
+        header: &SegmentHeader,
+        file: &dyn StorageFile,
+        len: u64,
+    ) -> Option<Scanned> {
+        let is_whole = |summary: &Summary| {
+            let end = summary.log_bytes;
+            written_end(file, end..len).is_ok_and(|written| written == end)
+        };
+        let (index, summary, _) = self.index_of(header, len, is_whole)?;
+        let index = index.load(&summary)?;
+        (index.records > 0).then_some(Scanned {
+            index,
+            len: summary.log_bytes,
+            commit_at: summary.log_bytes,
+            first_time_ms: summary.first_time_ms,
+            last_time_ms: summary.last_time_ms,
+            bad: None,
+        })
+    }
+
+    /// Removes the newest segment's index before anything is written that it does not know of.
+    fn forget_index(&self, first: u64) -> Result<(), OpenError> {
+        let name = index_name(first);
+        match self.storage.remove(&name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(fault("remove", &name)(error)),
+            Ok(()) => self
+                .storage
+                .sync_directory()
+                .map_err(fault("sync the directory of", &name)),
+        }
     }
 
     /// Creates a segment once more in which there is nothing yet.
@@ -266,9 +395,13 @@ impl Opening<'_> {
     /// If the sync of the directory failed in the process before, the name may be in memory only,
     /// and the operating system may think that it is on disk. Nothing can be lost by this: it
     /// holds no record, and it is not the last trace of a log that had some.
-    fn create_again(&self, header: &SegmentHeader, name: &str) -> Result<Segment, OpenError> {
-        remove_durably(self.storage, name).map_err(fault("remove", name))?;
-        let created = create(self.storage, header);
+    fn create_again(&self, header: &SegmentHeader) -> Result<Segment, OpenError> {
+        let header = SegmentHeader {
+            version: VERSION,
+            lazy: self.lazy,
+            ..header.clone()
+        };
+        let created = create(self.storage, &header);
         Ok(created.map_err(crate::writer::Creation::fault)?)
     }
 
@@ -304,6 +437,7 @@ fn refuse_damage(
 ) -> Result<(), OpenError> {
     let segment = log_name(header.first);
     let expected = header.first + u64::from(scanned.index.records);
+    let len = written_end(file, offset..len).map_err(fault("read", &segment))?;
     let sequences = expected..header.first.saturating_add(len / HEAD_BYTES as u64);
     let later = later_commit(file, header.salt, offset..len, &sequences)
         .map_err(fault("read", &segment))?;
@@ -361,15 +495,17 @@ pub(crate) fn good_header(
     }
 }
 
-/// Sequences within a log have no holes: one is a segment that somebody took away.
-fn follows(segments: &SegmentList, next: &Segment) -> Result<(), OpenError> {
-    match segments.last().map(|last| last.end()) {
-        Some(end) if end != next.first => Err(OpenError::Missing {
-            sequence: end,
-            before: next.name.clone(),
-        }),
-        _ => Ok(()),
+/// A segment says which sequence it follows: another one is a segment that somebody took away.
+fn follow_each_other(segments: &SegmentList) -> Result<(), OpenError> {
+    for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
+        if segment.end() != next.follows {
+            return Err(OpenError::Missing {
+                sequence: segment.end(),
+                before: next.name.clone(),
+            });
+        }
     }
+    Ok(())
 }
 
 /// Whether the range, which begins with what is no record, holds the head of a record whose

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::error::{CommitError, StorageFault};
 use crate::segment::{Segment, SegmentList, index_name};
+use crate::upkeep::Helper;
 use crate::writer::Writer;
 
 /// What [`Writer::retain`] removed.
@@ -73,7 +74,9 @@ impl Writer {
     /// How many of the oldest segments may go.
     fn forgettable(&self, segments: &SegmentList, now_ms: u64) -> usize {
         let limits = &self.options.retention;
-        let mut bytes: u64 = segments.iter().map(|segment| segment.disk_bytes()).sum();
+        let spare_bytes = self.helper.as_ref().map_or(0, Helper::spare_bytes);
+        let held = segments.iter().map(|segment| segment.disk_bytes());
+        let mut bytes: u64 = spare_bytes + held.sum::<u64>();
         let mut records: u64 = segments.iter().map(|segment| segment.records()).sum();
         let sealed = segments.iter().take(segments.len().saturating_sub(1));
         let forgettable = sealed.take_while(|segment| {

@@ -4,9 +4,10 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::blank::written_end;
 use crate::fields::widen;
 use crate::options::RECORD_BYTES_CAP;
-use crate::record::{HEAD_BYTES, Record, RecordHead};
+use crate::record::{HEAD_BYTES, LENGTH_END, Record, RecordHead};
 use crate::storage::StorageFile;
 
 /// What is read at once. Larger reads were no faster, smaller ones cost a call each.
@@ -64,7 +65,7 @@ impl Scanner {
             self.position += u64::from(head.length);
         }
         let room = self.end.saturating_sub(self.position);
-        if room == 0 {
+        if room == 0 || self.is_blank_from_here()? {
             return Ok(Step::End);
         }
         if room < HEAD_BYTES as u64 || !self.fill(HEAD_BYTES)? {
@@ -92,6 +93,20 @@ impl Scanner {
             return Ok(None);
         }
         Ok(Record::decode(head, self.bytes()))
+    }
+
+    /// Whether nothing but zeros follows, to the end: space that was written ahead.
+    ///
+    /// No record begins with a length of zero, so that of whole records no more is asked than
+    /// their first bytes.
+    fn is_blank_from_here(&mut self) -> io::Result<bool> {
+        let room = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        self.fill(room.min(HEAD_BYTES))?;
+        let begins_blank = self
+            .bytes()
+            .get(..room.min(LENGTH_END))
+            .is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0));
+        Ok(begins_blank && written_end(&*self.file, self.position..self.end)? == self.position)
     }
 
     fn bytes(&self) -> &[u8] {

@@ -25,11 +25,20 @@ pub(crate) struct Segment {
     pub(crate) name: String,
     pub(crate) first: u64,
     pub(crate) salt: u64,
+    /// Of the format. Nothing is appended to a segment of an older one.
+    pub(crate) version: u32,
+    /// Whether its commits are not synced one by one.
+    pub(crate) lazy: bool,
+    /// One past the last sequence of the segment before: between it and `first` a crash may have
+    /// lost records.
+    pub(crate) follows: u64,
     pub(crate) file: Arc<dyn StorageFile>,
     /// One past the last record that is durable. Set last, with `Release`: whoever has read it
     /// finds all before it in the file, the length and the index.
     end: AtomicU64,
     len: AtomicU64,
+    /// The file's length where it was written ahead; else 0.
+    allocated: AtomicU64,
     first_time_ms: AtomicU64,
     last_time_ms: AtomicU64,
     index: RwLock<Arc<Index>>,
@@ -95,14 +104,29 @@ impl Segment {
             name: log_name(header.first),
             first: header.first,
             salt: header.salt,
+            version: header.version,
+            lazy: header.lazy,
+            follows: header.follows,
             file,
             end: AtomicU64::new(header.first + u64::from(summary.records)),
             len: AtomicU64::new(summary.log_bytes),
+            allocated: AtomicU64::new(0),
             first_time_ms: AtomicU64::new(summary.first_time_ms),
             last_time_ms: AtomicU64::new(summary.last_time_ms),
             index: RwLock::new(Arc::new(index)),
             index_bytes: AtomicU64::new(index_bytes),
         }
+    }
+
+    /// Says that the file was written ahead, with zeros, up to this length.
+    pub(crate) fn written_ahead(self, bytes: u64) -> Self {
+        self.allocated.store(bytes, Ordering::Relaxed);
+        self
+    }
+
+    /// Whether a commit of so many bytes would make the file longer.
+    pub(crate) fn grows_by(&self, bytes: u64) -> bool {
+        self.len().saturating_add(bytes) > self.allocated.load(Ordering::Relaxed)
     }
 
     /// One past the last durable sequence.
@@ -121,7 +145,8 @@ impl Segment {
 
     /// What the segment takes on disk. Bytes.
     pub(crate) fn disk_bytes(&self) -> u64 {
-        self.len() + self.index_bytes.load(Ordering::Relaxed)
+        let file_bytes = self.len().max(self.allocated.load(Ordering::Relaxed));
+        file_bytes + self.index_bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn first_time_ms(&self) -> u64 {
@@ -231,15 +256,35 @@ impl Segment {
         frames
     }
 
-    /// Writes the index to its file and lets go of the memory.
+    /// Writes the index to its file, lets go of the memory, and cuts off what was written ahead.
     ///
-    /// If that fails the index stays in memory: nothing is lost but the memory, and the time to
-    /// build it again at the next opening.
+    /// If the index cannot be written it stays in memory: nothing is lost but the memory, and the
+    /// time to build it again at the next opening. The cut need not survive a crash.
     pub(crate) fn seal(&self, storage: &dyn Storage) -> Result<(), StorageFault> {
+        if let Some((index, bytes)) = self.write_index(storage)? {
+            self.index_bytes.store(bytes, Ordering::Relaxed);
+            *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
+        }
+        self.trim().map_err(|error| self.fault("cut", error))
+    }
+
+    fn trim(&self) -> io::Result<()> {
+        if self.allocated.load(Ordering::Relaxed) > self.len() {
+            self.file.set_len(self.len())?;
+        }
+        self.allocated.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes the index to its file; `None` if it is there already.
+    pub(crate) fn write_index(
+        &self,
+        storage: &dyn Storage,
+    ) -> Result<Option<(Index, u64)>, StorageFault> {
         let name = index_name(self.first);
         let current = Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner));
         let Index::Memory(memory) = &*current else {
-            return Ok(());
+            return Ok(None);
         };
         let summary = Summary {
             records: self.ordinal(self.end()),
@@ -249,14 +294,11 @@ impl Segment {
             first_time_ms: self.first_time_ms(),
             last_time_ms: self.last_time_ms(),
         };
-        let written = {
-            let memory = memory.read().unwrap_or_else(PoisonError::into_inner);
-            index_file::write(storage, &name, &memory, &summary)
-        };
-        let (index, bytes) = written.inspect_err(|_| drop(storage.remove(&name)))?;
-        self.index_bytes.store(bytes, Ordering::Relaxed);
-        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
-        Ok(())
+        let memory = memory.read().unwrap_or_else(PoisonError::into_inner);
+        let written = index_file::write(storage, &name, &memory, &summary);
+        written
+            .inspect_err(|_| drop(storage.remove(&name)))
+            .map(Some)
     }
 }
 

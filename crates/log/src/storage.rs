@@ -25,7 +25,12 @@ pub trait Storage: Send + Sync + 'static {
     /// Takes a file's name away. Handles that are open go on working.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes created and removed names durable.
+    /// Gives a file another name, for all at once; a file that had that name loses it.
+    ///
+    /// After a crash before [`Storage::sync_directory`] either the one or the other holds, whole.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Makes created, removed and changed names durable.
     fn sync_directory(&self) -> io::Result<()>;
 
     /// A number that strangers cannot guess: a new log salts its checksums with it.

@@ -5,16 +5,30 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::batch::{Batch, Committed};
+use crate::batch::{Batch, Begin, Committed};
 use crate::error::{CommitError, StorageFault};
-use crate::header::{HEADER_END, SegmentHeader};
-use crate::options::Options;
+use crate::header::{HEADER_END, SegmentHeader, VERSION};
+use crate::options::{Durability, Options};
 use crate::reader::Shared;
 use crate::segment::{Scanned, Segment, log_name};
 use crate::storage::{Storage, StorageFile};
+use crate::upkeep::{self, Helper, Prepared, SPARE_NAME, Upkeep};
 
 /// The most that is set aside for a batch before anything is pushed. Bytes.
 const BATCH_BYTES_LIKELY_MAX: usize = 1 << 20;
+
+/// What is written to find out whether there is room.
+pub(crate) const TRIAL_NAME: &str = "trial.new";
+
+/// What is written for that at once.
+const TRIAL_BYTES_MAX: usize = 1 << 20;
+
+/// What a segment is called that is being created and was not written ahead.
+pub(crate) const NEW_NAME: &str = "next.new";
+
+/// The next segment's file is asked for when this part of the active one is used: late enough for
+/// a log that takes little to hold one segment and not two, early enough for one that takes much.
+const PREPARE_AT_PART: u64 = 8;
 
 /// Appends to a log. There is one for each log; it is not shared, so nothing in it is locked.
 pub struct Writer {
@@ -30,6 +44,18 @@ pub struct Writer {
     pub(crate) poison: Option<StorageFault>,
     /// Segments that readers no longer see but whose files may still be there, oldest first.
     pub(crate) doomed: std::collections::VecDeque<Arc<Segment>>,
+    /// Who does what no commit has to wait for.
+    pub(crate) helper: Option<Helper>,
+    /// What was acknowledged and is not synced.
+    pub(crate) unsynced: Option<Unsynced>,
+}
+
+/// The end of the active segment that a loss of power would take.
+#[derive(Clone, Copy)]
+pub(crate) struct Unsynced {
+    /// Where it begins in the file. Bytes.
+    from: u64,
+    since_ms: u64,
 }
 
 impl Writer {
@@ -48,24 +74,36 @@ impl Writer {
         self.poison.as_ref()
     }
 
+    /// What to run beside the writer, so that commits wait for nothing but their own bytes.
+    ///
+    /// Without it full segments are sealed by the commit that finds them full, and a segment grows
+    /// as it is written to, which costs most file systems a second write for each sync.
+    pub fn upkeep(&mut self) -> Upkeep {
+        let (helper, upkeep) = upkeep::pair(Arc::clone(&self.storage));
+        self.helper = Some(helper);
+        self.prepare_next();
+        upkeep
+    }
+
     /// Begins a batch. Its records carry this time, or the last record's if that is later: a
     /// clock that was set back does not make the log go back.
     pub fn begin(&mut self, time_ms: u64) -> Batch {
-        let time_ms = time_ms.max(self.last_time_ms);
-        Batch::new(
-            self.next_sequence(),
-            time_ms,
-            self.salt,
-            self.options.record_bytes(),
-            self.batch_bytes,
-        )
+        let begin = Begin {
+            first: self.next_sequence(),
+            time_ms: time_ms.max(self.last_time_ms),
+            now_ms: time_ms,
+            unsynced: self.unsynced_bytes(),
+            salt: self.salt,
+            record_bytes_max: self.options.record_bytes(),
+        };
+        Batch::new(&begin, self.batch_bytes)
     }
 
-    /// Writes a batch, syncs, and then shows it to readers.
+    /// Writes a batch, syncs if [`Durability`] asks for it, and then shows it to readers.
     ///
-    /// `Ok` means durable. After an error nothing of the batch was shown to anyone; see
+    /// `Ok` means durable, in the mode that was chosen. After an error nothing of the batch was shown to anyone; see
     /// [`CommitError`] for what became of it.
-    pub fn commit(&mut self, batch: Batch) -> Result<Committed, CommitError> {
+    pub fn commit(&mut self, mut batch: Batch) -> Result<Committed, CommitError> {
         self.check(&batch)?;
         let (first, time_ms) = (batch.first, batch.time_ms);
         let last = batch.next_sequence() - 1;
@@ -77,10 +115,11 @@ impl Writer {
                 frames: Vec::new(),
             });
         }
-        if self.is_full_for(&batch) {
+        if self.is_full_for(&batch) || self.grows_needlessly_by(&batch) {
             self.roll(time_ms)?;
         }
-        self.append(&batch.buffer)?;
+        batch.follow_unsynced(self.unsynced_bytes());
+        self.append(&batch.buffer, batch.now_ms)?;
         let Batch {
             mut buffer, starts, ..
         } = batch;
@@ -91,6 +130,7 @@ impl Writer {
         }
         let frames = self.active.publish(&Bytes::from(buffer), &starts, time_ms);
         self.last_time_ms = time_ms;
+        self.prepare_next();
         Ok(Committed {
             first,
             last,
@@ -99,10 +139,33 @@ impl Writer {
         })
     }
 
-    /// Closes the log. All that was acknowledged is durable already; this is for symmetry, and to
-    /// learn that the log had stopped.
-    pub fn close(self) -> Result<(), CommitError> {
-        self.usable()
+    /// Finds out whether so many bytes can be written, after a commit that could not, without
+    /// leaving anything behind.
+    pub fn try_room(&mut self, bytes: usize) -> Result<(), CommitError> {
+        self.usable()?;
+        let fault = |error| refused(StorageFault::new("write to", TRIAL_NAME, error));
+        drop(self.storage.remove(TRIAL_NAME));
+        let file = self.storage.create(TRIAL_NAME).map_err(fault)?;
+        let zeros = vec![0; bytes.clamp(1, TRIAL_BYTES_MAX)];
+        let written = (0..bytes.max(1))
+            .step_by(zeros.len())
+            .try_for_each(|offset| file.write_at(&zeros, offset as u64));
+        let removed = self.storage.remove(TRIAL_NAME);
+        written.and(removed).map_err(fault)
+    }
+
+    /// Closes the log, or says that it had stopped. All that was acknowledged is durable already.
+    ///
+    /// Writes the index of the active segment, so that the next opening does not have to read it.
+    pub fn close(mut self) -> Result<(), CommitError> {
+        self.sync()?;
+        self.helper = None;
+        let written = self.active.write_index(&*self.storage);
+        if matches!(written, Ok(Some(_))) {
+            // Without its name the index is not found, and built again.
+            drop(self.storage.sync_directory());
+        }
+        Ok(())
     }
 
     pub(crate) fn usable(&self) -> Result<(), CommitError> {
@@ -125,27 +188,93 @@ impl Writer {
     fn is_full_for(&self, batch: &Batch) -> bool {
         let records = self.active.records();
         let bytes = self.active.len() + batch.bytes() as u64;
-        let full =
-            bytes > self.options.segment_bytes() || records >= self.options.segment_records();
+        let full = bytes > self.options.segment_bytes()
+            || records >= self.options.segment_records()
+            || self.active.version != VERSION
+            || self.active.lazy != self.options.is_lazy();
         full && records > 0
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), CommitError> {
+    /// Whether a segment that was written ahead is there, and the batch would not go into one.
+    fn grows_needlessly_by(&self, batch: &Batch) -> bool {
+        self.active.grows_by(batch.bytes() as u64)
+            && self.helper.as_ref().is_some_and(Helper::is_ready)
+    }
+
+    /// Asks for the next segment's file when it is time.
+    fn prepare_next(&self) {
+        let Some(helper) = &self.helper else { return };
+        let segment_bytes = self.options.segment_bytes();
+        if self.active.len() >= segment_bytes / PREPARE_AT_PART || self.active.grows_by(1) {
+            helper.prepare(segment_bytes);
+        }
+    }
+
+    /// Makes durable what is acknowledged and not synced, if there is anything.
+    ///
+    /// If that fails, [`Durability::Interval`] says what may be lost.
+    pub fn sync(&mut self) -> Result<(), CommitError> {
+        self.usable()?;
+        if self.unsynced.is_none() {
+            return Ok(());
+        }
+        let synced = self.active.file.sync_data();
+        synced.map_err(|error| self.poison(self.active.fault("sync", error)))?;
+        self.unsynced = None;
+        Ok(())
+    }
+
+    /// The same if it is time, by [`Durability::Interval`].
+    pub fn sync_if_due(&mut self, now_ms: u64) -> Result<(), CommitError> {
+        match self.sync_due_in_ms(now_ms) {
+            Some(0) => self.sync(),
+            _ => Ok(()),
+        }
+    }
+
+    /// How long a sync may still be put off; `None` if there is nothing to sync. Milliseconds.
+    ///
+    /// A clock that was set back by more than the interval makes it due at once.
+    pub fn sync_due_in_ms(&self, now_ms: u64) -> Option<u64> {
+        let Durability::Interval { unsynced_ms_max } = self.options.durability else {
+            return None;
+        };
+        let unsynced = self.unsynced?;
+        Some(unsynced_ms_max.saturating_sub(now_ms.abs_diff(unsynced.since_ms)))
+    }
+
+    fn unsynced_bytes(&self) -> u32 {
+        let from = |unsynced: Unsynced| self.active.len().saturating_sub(unsynced.from);
+        let bytes = self.unsynced.map_or(0, from);
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
+    fn append(&mut self, bytes: &[u8], now_ms: u64) -> Result<(), CommitError> {
         let file = Arc::clone(&self.active.file);
         let end = self.active.len();
         if let Err(error) = file.write_at(bytes, end) {
             let fault = self.active.fault("write to", error);
             return Err(self.take_back(&*file, end, fault));
         }
-        file.sync_data()
-            .map_err(|error| self.poison(self.active.fault("sync", error)))
+        self.unsynced.get_or_insert(Unsynced {
+            from: end,
+            since_ms: now_ms,
+        });
+        if self.options.is_lazy() {
+            self.sync_if_due(now_ms)
+        } else {
+            self.sync()
+        }
     }
 
     /// Cuts off what a failed write left, so that a batch that was refused does not come back
     /// after a crash. That takes a sync: the next commit's would come too late.
     fn take_back(&mut self, file: &dyn StorageFile, end: u64, fault: StorageFault) -> CommitError {
         match file.set_len(end).and_then(|()| file.sync_data()) {
-            Ok(()) => refused(fault),
+            Ok(()) => {
+                self.unsynced = None;
+                refused(fault)
+            }
             Err(error) => self.poison(self.active.fault("cut back", error)),
         }
     }
@@ -161,24 +290,57 @@ impl Writer {
 
     /// Begins the next segment, and seals the one before.
     pub(crate) fn roll(&mut self, now_ms: u64) -> Result<(), CommitError> {
+        self.roll_to(self.active.end(), now_ms)
+    }
+
+    /// The same, with the sequences before `first` left out.
+    pub(crate) fn roll_to(&mut self, first: u64, now_ms: u64) -> Result<(), CommitError> {
+        // Of all segments only the newest may hold what is not synced.
+        self.sync()?;
         let header = SegmentHeader {
+            version: VERSION,
             epoch: self.shared.epoch.clone(),
-            first: self.active.end(),
+            first,
             created_ms: now_ms,
             salt: self.salt,
+            lazy: self.options.is_lazy(),
+            follows: match self.active.records() {
+                // It is not kept, so that hubs that only start and crash leave no trail.
+                0 => self.active.follows,
+                _ => self.active.end(),
+            },
         };
-        let segment = match create(&*self.storage, &header) {
+        let created = match self.helper.as_ref().and_then(Helper::take) {
+            Some(prepared) => adopt(&*self.storage, &header, prepared, SPARE_NAME),
+            None => create(&*self.storage, &header),
+        };
+        let segment = match created {
             Ok(segment) => Arc::new(segment),
             Err(Creation::Failed(fault)) => return Err(refused(fault)),
             Err(Creation::Uncertain(fault)) => return Err(self.poison(fault)),
         };
         let mut segments = (*self.shared.segments()).clone();
+        if self.active.records() == 0 {
+            segments.pop();
+        }
         segments.push(Arc::clone(&segment));
         self.shared.replace(segments);
-        let sealed = std::mem::replace(&mut self.active, segment);
-        // An index that cannot be written stays in memory, and nothing is lost.
-        drop(sealed.seal(&*self.storage));
+        let full = std::mem::replace(&mut self.active, segment);
+        if full.records() > 0 {
+            self.seal(&full);
+        } else if full.first != first {
+            // If it stays, the next opening removes it.
+            drop(self.storage.remove(&full.name));
+        }
         Ok(())
+    }
+
+    /// An index that cannot be written stays in memory, and nothing is lost.
+    fn seal(&self, full: &Arc<Segment>) {
+        let left_to_helper = self.helper.as_ref().is_some_and(|helper| helper.seal(full));
+        if !left_to_helper {
+            drop(full.seal(&*self.storage));
+        }
     }
 }
 
@@ -209,24 +371,45 @@ impl Creation {
 
 /// Creates a segment and makes it durable, before anything is written to it.
 pub(crate) fn create(storage: &dyn Storage, header: &SegmentHeader) -> Result<Segment, Creation> {
+    // One that a crash left was not finished.
+    drop(storage.remove(NEW_NAME));
+    let file = storage.create(NEW_NAME).map_err(|error| {
+        Creation::Failed(StorageFault::new("create", &log_name(header.first), error))
+    })?;
+    let prepared = Prepared { file, bytes: 0 };
+    adopt(storage, header, prepared, NEW_NAME)
+}
+
+/// Makes a segment of a file of zeros, or of an empty one.
+///
+/// Until it has its name it is nothing, so that failures before that leave nothing uncertain.
+fn adopt(
+    storage: &dyn Storage,
+    header: &SegmentHeader,
+    prepared: Prepared,
+    from: &str,
+) -> Result<Segment, Creation> {
     let name = log_name(header.first);
-    let fault = |operation, error| StorageFault::new(operation, &name, error);
-    let file = storage
-        .create(&name)
-        .map_err(|error| Creation::Failed(fault("create", error)))?;
-    if let Err(error) = file.write_at(&header.encode(), 0) {
-        let removed = remove_durably(storage, &name);
-        return Err(match removed {
-            Ok(()) => Creation::Failed(fault("write to", error)),
-            Err(error) => Creation::Uncertain(fault("remove", error)),
+    let Prepared { file, bytes } = prepared;
+    let named = file
+        .write_at(&header.encode(), 0)
+        .map_err(|error| ("write to", error))
+        .and_then(|()| file.sync_data().map_err(|error| ("sync", error)))
+        .and_then(|()| {
+            storage
+                .rename(from, &name)
+                .map_err(|error| ("rename", error))
         });
+    if let Err((operation, error)) = named {
+        drop(storage.remove(from));
+        let fault = StorageFault::new(operation, &name, error);
+        return Err(Creation::Failed(fault));
     }
-    file.sync_data()
-        .map_err(|error| Creation::Uncertain(fault("sync", error)))?;
-    storage
-        .sync_directory()
-        .map_err(|error| Creation::Uncertain(fault("sync the directory of", error)))?;
-    Ok(Segment::from_scan(header, file, Scanned::empty(HEADER_END)))
+    storage.sync_directory().map_err(|error| {
+        Creation::Uncertain(StorageFault::new("sync the directory of", &name, error))
+    })?;
+    let segment = Segment::from_scan(header, file, Scanned::empty(HEADER_END));
+    Ok(segment.written_ahead(bytes))
 }
 
 /// Removes a file so that it does not come back after a crash.

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use support::{Everything, Only, commit, open_on, read_from, small_segments, try_open};
 use tidings_log::{
-    AppendError, Call, CommitError, FaultStorage, Head, MemoryStorage, Options, ReadError,
-    ReadLimits, Retention, inspect,
+    AppendError, Call, CommitError, Durability, FaultStorage, Head, MemoryStorage, Options,
+    ReadError, ReadLimits, Retention, inspect,
 };
 
 fn head<'a>(topics: &'a [&'a str]) -> Head<'a> {
@@ -406,4 +406,165 @@ fn verify_and_dump_tell_what_is_there() {
     assert!(report.is_sound());
     assert_eq!(report.segments.last().unwrap().unfinished_bytes, 40);
     assert_eq!(inspect::dump(&torn).unwrap().count(), 10);
+}
+
+#[test]
+fn segments_that_are_written_ahead_hold_the_same() {
+    let disk = FaultStorage::new(1);
+    let options = small_segments(2000);
+    let (mut writer, reader, _) = try_open(&disk, &options).unwrap();
+    let upkeep = writer.upkeep();
+    let mut expected = Vec::new();
+    for number in 0..40_u8 {
+        while upkeep.step() {}
+        let frame = vec![b'a' + number % 26; 100];
+        commit(&mut writer, "a", &[&frame]).unwrap();
+        expected.push(frame);
+    }
+    let longest = disk.files().iter().map(|(_, bytes)| bytes.len()).max();
+    assert_eq!(
+        longest,
+        Some(2000),
+        "the active segment is as long as it will be"
+    );
+    assert_eq!(read_from(&reader, &Everything, 1).unwrap(), expected);
+    assert!(inspect::verify(&disk, &mut |_| {}).unwrap().is_sound());
+    let dumped = inspect::dump(&disk).unwrap().map(Result::unwrap).count();
+    assert_eq!(dumped, expected.len());
+    // What is empty is neither damage nor torn.
+    let (_, reader, found) = try_open(&disk.crash(), &options).unwrap();
+    assert_eq!(found.cut, None);
+    assert_eq!(read_from(&reader, &Everything, 1).unwrap(), expected);
+}
+
+#[test]
+fn a_commit_waits_for_nothing_that_is_not_its_own() {
+    // Sealing a segment writes its index; preparing one writes all of it. With somebody to do that
+    // beside it, a commit that begins a new segment names what is there.
+    let disk = FaultStorage::new(1);
+    let options = small_segments(4000);
+    let (mut writer, _, _) = try_open(&disk, &options).unwrap();
+    let upkeep = writer.upkeep();
+    let mut calls = Vec::new();
+    for _ in 0..200 {
+        while upkeep.step() {}
+        let before = disk.calls();
+        commit(&mut writer, "a", &[&[b'x'; 100]]).unwrap();
+        calls.push(disk.calls() - before);
+    }
+    // Write and sync; for a new segment its header, written and synced, its name, synced.
+    assert!(
+        calls.iter().all(|calls| [2, 6].contains(calls)),
+        "{calls:?}"
+    );
+    assert!(calls.iter().filter(|calls| **calls == 6).count() >= 8);
+}
+
+#[test]
+fn with_an_interval_power_loss_takes_the_end_and_no_sequence_comes_back() {
+    let options = Options {
+        durability: Durability::Interval {
+            unsynced_ms_max: 50,
+        },
+        ..Options::default()
+    };
+    let mut lost = 0;
+    for seed in 0..40 {
+        let disk = FaultStorage::new(seed);
+        let (mut writer, _, _) = try_open(&disk, &options).unwrap();
+        for frame in [&b"one"[..], b"two"] {
+            commit(&mut writer, "a", &[frame]).unwrap();
+        }
+        assert_eq!(writer.sync_due_in_ms(1040), Some(10));
+        writer.sync_if_due(1050).unwrap();
+        assert_eq!(writer.sync_due_in_ms(1050), None);
+        for frame in [&b"three"[..], b"four"] {
+            commit(&mut writer, "a", &[frame]).unwrap();
+        }
+        let seen = writer.next_sequence();
+        let (mut writer, reader, found) = try_open(&disk.crash(), &options).unwrap();
+        let hole = found.left_out.unwrap();
+        assert!((3..=5).contains(&hole.start), "what was synced is there");
+        assert!(writer.next_sequence() >= seen);
+        lost += 5 - hole.start;
+        let after = commit(&mut writer, "a", &[b"five"]).unwrap().first;
+        assert_eq!(after, hole.end);
+        let told = reader.read(&Everything, hole.start, ReadLimits::default());
+        assert!(matches!(told, Err(ReadError::Lost { next }) if next == after));
+        let frames = reader.read(&Everything, 1, ReadLimits::default()).unwrap();
+        assert_eq!(
+            frames.next, hole.start,
+            "a page ends where something is missing"
+        );
+    }
+    assert!(lost > 0, "no crash took anything");
+}
+
+#[test]
+fn with_an_interval_a_crash_of_the_process_takes_nothing() {
+    let options = Options {
+        durability: Durability::Interval {
+            unsynced_ms_max: 50,
+        },
+        ..Options::default()
+    };
+    let disk = FaultStorage::new(1);
+    let (mut writer, _, _) = try_open(&disk, &options).unwrap();
+    commit(&mut writer, "a", &[b"one", b"two"]).unwrap();
+    drop(writer);
+    let (writer, reader, _) = try_open(&disk, &options).unwrap();
+    let page = reader.read(&Everything, 1, ReadLimits::default()).unwrap();
+    assert_eq!(page.frames.len(), 2);
+    // Closed in order nothing can be missing, so nothing is left out.
+    writer.close().unwrap();
+    let (_, _, found) = try_open(&disk, &options).unwrap();
+    assert_eq!(found.left_out, None);
+}
+
+#[test]
+fn a_log_that_was_closed_is_opened_without_reading_it() {
+    let disk = FaultStorage::new(1);
+    let options = Options::default();
+    let (mut writer, _, _) = try_open(&disk, &options).unwrap();
+    let mut batch = writer.begin(1000);
+    for number in 0..500 {
+        let alias = format!("alias-{number}");
+        let head = Head {
+            topics: &["a", if number % 7 == 0 { "b" } else { "c" }],
+            alias: Some(&alias),
+            expires_ms: (number % 3 == 0).then_some(2000),
+            mark: (number % 100 == 0).then_some(b"mark"),
+            ..Head::default()
+        };
+        batch
+            .push(&head, |_, out| out.resize(out.len() + 300, b'x'))
+            .unwrap();
+    }
+    writer.commit(batch).unwrap();
+    writer.close().unwrap();
+    // Damage of a record is met when it is read, and opening does not.
+    let damaged = FaultStorage::new(2);
+    for (name, mut bytes) in disk.files() {
+        if name.ends_with("log") {
+            bytes[20_000] ^= 1;
+        }
+        damaged.put(&name, bytes);
+    }
+    let (_, reader, _) = try_open(&damaged, &options).unwrap();
+    let read = read_from(&reader, &Everything, 1);
+    assert!(matches!(read, Err(ReadError::Damaged { .. })));
+
+    let (mut writer, reader, _) = try_open(&disk, &options).unwrap();
+    assert_eq!(reader.stats().records, 500);
+    assert_eq!(reader.find_alias("alias-77").unwrap(), Some(78));
+    assert_eq!(reader.marks(0, 10).unwrap().len(), 5);
+    assert_eq!(reader.last(&Only(&["b"]), 1, 0).unwrap(), 498);
+    commit(&mut writer, "b", &[b"more"]).unwrap();
+    drop(writer);
+    let (_, reader, _) = try_open(&disk.crash(), &options).unwrap();
+    assert_eq!(
+        reader.stats().records,
+        501,
+        "the index of before is not believed"
+    );
 }

@@ -56,6 +56,10 @@ impl Storage for Metered {
         self.inner.remove(name)
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
     fn sync_directory(&self) -> io::Result<()> {
         Ok(())
     }

@@ -82,6 +82,10 @@ impl Storage for Disk {
         self.files.remove(name)
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.files.rename(from, to)
+    }
+
     fn sync_directory(&self) -> io::Result<()> {
         self.files.sync_directory()
     }

@@ -142,6 +142,13 @@ impl Kit {
         client.response().await
     }
 
+    /// Why the hub says that it is not ready.
+    pub async fn not_ready(&self) -> String {
+        let response = self.ask("GET /readyz", &[], b"").await;
+        assert_eq!(response.status(), 503);
+        response.detail()
+    }
+
     /// A subscriber on a connection of its own.
     pub async fn subscribe(&self, target: &str) -> Events<DuplexStream> {
         self.connect().subscribe(target, &[]).await

@@ -49,7 +49,7 @@ async fn every_metric_is_there_from_the_start() {
         connections_total delivered_bytes_total delivered_events_total \
         ended_total{reason=\"drain\"} ended_total{reason=\"evicted\"} \
         ended_total{reason=\"too_slow\"} gaps_total heartbeats_total idempotency_keys log_bytes \
-        log_events log_failed log_reads_total log_segments published_bytes_total \
+        log_events log_failed log_full log_reads_total log_segments log_unwritable published_bytes_total \
         published_events_total queue_bytes queue_publishes refused_busy_total \
         refused_storage_total repeated_publishes_total shed_total stalled_total streams \
         subscribers subscriptions_total window_bytes window_events window_topics";

@@ -160,13 +160,46 @@ async fn a_disk_that_refuses_is_told_apart_and_recovers() {
     let full = publish().await;
     assert_eq!(full.status(), 507);
     assert!(full.detail().contains("free space"));
+    assert!(kit.not_ready().await.contains("free some space"));
+    assert_eq!(kit.metric("tidings_log_full").await, Some(1.0));
     kit.disk.set(Fault::Write);
     let failed = publish().await;
     assert_eq!(failed.status(), 503, "{}", failed.text());
     assert!(failed.detail().contains("try again"));
+    assert!(kit.not_ready().await.contains("free some space"));
     kit.disk.set(Fault::None);
     assert_eq!(publish().await.status(), 200);
     assert_eq!(kit.ask("GET /readyz", &[], b"").await.status(), 200);
+}
+
+/// A load balancer sends nobody to a hub that is not ready: it has to find out by itself that
+/// there is room again. Meanwhile subscribers get what there is.
+#[tokio::test(start_paused = true)]
+async fn a_hub_whom_nobody_asks_notices_that_there_is_room_again() {
+    let kit = Kit::start();
+    kit.publish("t", &["safe"]).await;
+    let fields = [("content-type", TEXT)];
+    for (fault, status, metric) in [
+        (Fault::Full, 507, "tidings_log_full"),
+        (Fault::Write, 503, "tidings_log_unwritable"),
+    ] {
+        kit.disk.set(fault);
+        let refused = kit.ask("POST /events?topic=t", &fields, b"lost").await;
+        assert_eq!(refused.status(), status);
+        assert!(
+            kit.not_ready()
+                .await
+                .contains("subscribers are still served")
+        );
+        assert_eq!(kit.metric(metric).await, Some(1.0));
+        let mut events = kit.subscribe("/events?topic=t&from=earliest").await;
+        assert_eq!(events.data(1).await, ["safe"]);
+        kit.disk.set(Fault::None);
+        kit.until("room", |stats| stats.log_full + stats.log_unwritable == 0)
+            .await;
+        assert_eq!(kit.ask("GET /readyz", &[], b"").await.status(), 200);
+    }
+    assert_eq!(kit.everything().await, ["safe"]);
 }
 
 /// After a sync that failed nobody knows what is on the disk: the hub says so to publishers and to

@@ -10,23 +10,37 @@ use std::{
 use tidings::{Committer, Hub, Limits, Report};
 use tidings_log::{
     CommitError, DirectoryError, DirectoryStorage, MemoryStorage, Options, Recovery, Retention,
-    Storage,
+    Storage, Upkeep,
 };
 use tokio::sync::oneshot;
 
-use crate::{arguments::Serve, environment, failure::Failure, size, span};
+use crate::{
+    arguments::{Durability, Serve},
+    environment,
+    failure::Failure,
+    size, span,
+};
 
 const RETENTION_BYTES: u64 = 4 << 30;
 const RETENTION_BYTES_IN_MEMORY: u64 = 256 << 20;
 
+/// An open log.
+pub(crate) struct Store {
+    pub(crate) hub: Hub,
+    committer: Committer,
+    /// For a log on a disk.
+    upkeep: Option<Upkeep>,
+}
+
 /// Opens the log, or begins it.
-pub(crate) fn open(serve: &Serve) -> Result<(Hub, Committer), Failure> {
+pub(crate) fn open(serve: &Serve) -> Result<Store, Failure> {
     let storage: Arc<dyn Storage> = if serve.memory {
         Arc::new(MemoryStorage::new())
     } else {
         Arc::new(directory(&serve.data)?)
     };
     let options = Options {
+        durability: durability(serve),
         retention: retention(serve),
         ..Options::default()
     };
@@ -35,11 +49,18 @@ pub(crate) fn open(serve: &Serve) -> Result<(Hub, Committer), Failure> {
         let data = serve.data.display();
         Failure::failed(format!("cannot open the log in {data}: {error}"))
     };
-    let (writer, reader, recovery) =
+    let (mut writer, reader, recovery) =
         tidings_log::open(storage, options, &environment::new_epoch(), now_ms)
             .map_err(|error| failed(&error))?;
     report_recovery(serve, reader.epoch(), &recovery);
-    Hub::new(writer, reader, Limits::default(), now_ms).map_err(|error| failed(&error))
+    let upkeep = (!serve.memory).then(|| writer.upkeep());
+    let (hub, committer) =
+        Hub::new(writer, reader, Limits::default(), now_ms).map_err(|error| failed(&error))?;
+    Ok(Store {
+        hub,
+        committer,
+        upkeep,
+    })
 }
 
 /// What is kept and where, for people.
@@ -65,6 +86,15 @@ fn directory(path: &Path) -> Result<DirectoryStorage, Failure> {
         };
         Failure::failed(format!("{error}{advice}"))
     })
+}
+
+fn durability(serve: &Serve) -> tidings_log::Durability {
+    match serve.durability {
+        Durability::Always => tidings_log::Durability::Always,
+        Durability::Interval => tidings_log::Durability::Interval {
+            unsynced_ms_max: span::millis(serve.sync_interval),
+        },
+    }
 }
 
 fn retention(serve: &Serve) -> Retention {
@@ -96,35 +126,46 @@ fn report_recovery(serve: &Serve, epoch: &str, recovery: &Recovery) {
         let (segment, bytes) = (&cut.segment, cut.bytes);
         tracing::warn!(%segment, bytes, "cut off what a crash left unfinished; it was never acknowledged");
     }
+    if recovery.left_out.is_some() {
+        tracing::warn!(
+            "the hub did not stop in good order: what it acknowledged within --sync-interval before \
+             may be lost if the machine went down; subscribers that were there are told"
+        );
+    }
     if recovery.indexes_rebuilt > 0 {
         tracing::info!(indexes = recovery.indexes_rebuilt, "built indexes again");
     }
 }
 
-/// The committer at work on its thread.
+/// The committer at work on its thread, and beside it what it need not wait for.
 #[derive(Debug)]
 pub(crate) struct Committing {
     thread: JoinHandle<Result<(), CommitError>>,
+    upkeep: Option<JoinHandle<()>>,
     /// Resolves when the thread is about to end, for whatever reason.
     ended: oneshot::Receiver<()>,
 }
 
 impl Committing {
-    /// Starts it.
-    pub(crate) fn start(committer: Committer) -> Result<Self, Failure> {
+    /// Starts both.
+    pub(crate) fn start(store: Store) -> Result<Self, Failure> {
+        let Store {
+            committer, upkeep, ..
+        } = store;
+        let upkeep = upkeep.map(|upkeep| spawn("upkeep", || upkeep.run()));
+        let upkeep = upkeep.transpose()?;
         let (running, ended) = oneshot::channel();
         let work = move || {
             // Dropped also when the committer panics.
             let _running: oneshot::Sender<()> = running;
             committer.run(environment::now_ms, report)
         };
-        let thread = thread::Builder::new()
-            .name("committer".to_owned())
-            .spawn(work)
-            .map_err(|error| {
-                Failure::failed(format!("cannot start the committer's thread: {error}"))
-            })?;
-        Ok(Self { thread, ended })
+        let thread = spawn("committer", work)?;
+        Ok(Self {
+            thread,
+            upkeep,
+            ended,
+        })
     }
 
     /// Waits until it ends, which it should not before the hub is closed. Cancel safe.
@@ -134,7 +175,13 @@ impl Committing {
 
     /// Waits for all that was accepted to be committed, and the log to be closed. Blocks.
     pub(crate) fn finish(self) -> Result<(), Failure> {
-        match self.thread.join() {
+        let closed = self.thread.join();
+        // The writer is gone with its thread, and so this one ends.
+        let kept = self.upkeep.map_or(Ok(()), JoinHandle::join);
+        if kept.is_err() {
+            tracing::error!("the thread beside the committer crashed; nothing is lost by that");
+        }
+        match closed {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Failure::failed(format!(
                 "the log was not closed in good order (what was acknowledged is safe): {error}"
@@ -145,6 +192,16 @@ impl Committing {
             )),
         }
     }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Failure> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    builder
+        .spawn(work)
+        .map_err(|error| Failure::failed(format!("cannot start the {name}'s thread: {error}")))
 }
 
 fn report(report: Report) {

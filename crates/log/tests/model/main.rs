@@ -5,8 +5,9 @@
 //! a reader may have seen is never given to another record, and every read gives exactly what the
 //! vector gives.
 //!
-//! `TIDINGS_LOG_RUNS=10000 cargo test -p tidings-log --test model` runs more cases. A failing case
-//! is printed in its smallest form, and kept in `proptest-regressions`.
+//! A run follows from its seed, byte for byte. There are 10,000 of them, or as many as
+//! `TIDINGS_LOG_RUNS` says, from the seed `TIDINGS_LOG_SEED` on, which is also how one that failed is
+//! repeated: `TIDINGS_LOG_SEED=42 TIDINGS_LOG_RUNS=1 cargo test -p tidings-log --test model`.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,11 +19,17 @@
 
 mod run;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use run::Run;
-use tidings_log::{Call, Options, Retention, Select};
+use tidings_log::{Call, Durability, Options, Retention, Select};
 
 const TOPICS: [&str; 5] = ["a", "b", "orders/1", "orders/2", "ü"];
 
@@ -60,8 +67,16 @@ enum Op {
         max: usize,
     },
     Tick(u64),
+    /// The clock is set back.
+    TickBack(u64),
     Retain,
+    /// What the thread beside the writer does, so many things of it.
+    Upkeep(usize),
+    /// What an idle writer does.
+    SyncIfDue,
     Reopen,
+    /// Closes in good order first.
+    Close,
     Crash,
     Fail(Call, u64),
     CutPower(u64),
@@ -115,7 +130,7 @@ fn spec() -> impl Strategy<Value = Spec> {
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    use Call::{Create, Len, Open, Read, Remove, SetLen, Sync, SyncDirectory, Write};
+    use Call::{Create, Len, Open, Read, Remove, Rename, SetLen, Sync, SyncDirectory, Write};
     prop::sample::select(
         &[
             Create,
@@ -123,6 +138,7 @@ fn call() -> impl Strategy<Value = Call> {
             Open,
             Read,
             Remove,
+            Rename,
             SetLen,
             Sync,
             SyncDirectory,
@@ -141,8 +157,12 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..8_u8).prop_map(Op::FindAlias),
         1 => (0..400_u64, 0..10_usize).prop_map(|(ago_ms, max)| Op::Marks { ago_ms, max }),
         2 => (0..100_u64).prop_map(Op::Tick),
+        1 => (0..300_u64).prop_map(Op::TickBack),
         2 => Just(Op::Retain),
+        2 => (1..4_usize).prop_map(Op::Upkeep),
+        2 => Just(Op::SyncIfDue),
         1 => Just(Op::Reopen),
+        1 => Just(Op::Close),
         1 => Just(Op::Crash),
         2 => (call(), 0..4_u64).prop_map(|(call, skip)| Op::Fail(call, skip)),
         1 => (0..8_u64).prop_map(Op::CutPower),
@@ -162,32 +182,105 @@ fn options() -> impl Strategy<Value = Options> {
             events_max,
             age_ms_max,
         });
-    (300..4000_u64, retention).prop_map(|(segment_bytes_max, retention)| Options {
-        segment_bytes_max,
-        record_bytes_max: 64 << 10,
-        retention,
+    let durability = prop_oneof![
+        Just(Durability::Always),
+        (1..120_u64).prop_map(|unsynced_ms_max| Durability::Interval { unsynced_ms_max }),
+    ];
+    (300..4000_u64, durability, retention).prop_map(|(segment_bytes_max, durability, retention)| {
+        Options {
+            segment_bytes_max,
+            record_bytes_max: 64 << 10,
+            durability,
+            retention,
+        }
     })
 }
 
-fn cases() -> u32 {
-    std::env::var("TIDINGS_LOG_RUNS")
-        .ok()
-        .and_then(|runs| runs.parse().ok())
-        .unwrap_or(256)
+#[derive(Clone, Debug)]
+struct Case {
+    options: Options,
+    /// Whether there is a thread beside the writer.
+    attended: bool,
+    ops: Vec<Op>,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    (options(), any::<bool>(), vec(op(), 1..80)).prop_map(|(options, attended, ops)| Case {
+        options,
+        attended,
+        ops,
+    })
+}
+
+/// Runs a case and returns what is on the disk in the end.
+fn play(seed: u64, case: &Case) -> Vec<(String, Vec<u8>)> {
+    let mut run = Run::new(seed, case.options.clone(), case.attended);
+    for op in &case.ops {
+        run.apply(op);
+    }
+    run.disk.mend();
+    run.check_all();
+    run.open();
+    run.crash();
+    run.disk.files()
+}
+
+/// The case that follows from a seed.
+fn case_of(seed: u64) -> Case {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(ProptestConfig::default(), random);
+    case().new_tree(&mut runner).unwrap().current()
+}
+
+fn variable(name: &str, default: u64) -> u64 {
+    let given = std::env::var(name).ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn behaves_like_a_vector() {
+    let first = variable("TIDINGS_LOG_SEED", 0);
+    let end = first + variable("TIDINGS_LOG_RUNS", 10_000);
+    let next = AtomicU64::new(first);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return;
+            }
+            let case = case_of(seed);
+            let outcome = catch_unwind(AssertUnwindSafe(|| play(seed, &case)));
+            assert!(
+                outcome.is_ok(),
+                "as told above, with TIDINGS_LOG_SEED={seed} TIDINGS_LOG_RUNS=1: {case:?}"
+            );
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+}
+
+#[test]
+fn a_run_follows_from_its_seed_byte_for_byte() {
+    for seed in 0..20 {
+        let (one, other) = (play(seed, &case_of(seed)), play(seed, &case_of(seed)));
+        assert_eq!(one, other, "seed {seed}");
+    }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
+    /// The same with new cases each time. One that fails is printed in its smallest form, and kept
+    /// in `proptest-regressions`.
     #[test]
-    fn behaves_like_a_vector(seed: u64, options in options(), ops in vec(op(), 1..80)) {
-        let mut run = Run::new(seed, options);
-        for op in &ops {
-            run.apply(op);
-        }
-        run.disk.mend();
-        run.check_all();
-        run.open();
-        run.crash();
+    fn behaves_like_a_vector_each_time_anew(seed: u64, case in case()) {
+        play(seed, &case);
     }
 }

@@ -1,10 +1,11 @@
 //! The log and the vector side by side.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tidings_log::{
-    CommitError, FaultStorage, Head, OpenError, Options, ReadError, ReadLimits, Reader, Retention,
-    Writer, open,
+    CommitError, FaultStorage, Head, OpenError, Options, ReadError, ReadLimits, Reader, Recovery,
+    Retention, Upkeep, Writer, open,
 };
 
 use super::{Choice, Op, Spec, TOPICS};
@@ -26,10 +27,18 @@ struct Rec {
 pub(crate) struct Run {
     pub(crate) disk: FaultStorage,
     options: Options,
+    attended: bool,
     log: Option<(Writer, Reader)>,
+    upkeep: Option<Upkeep>,
     epoch: Option<String>,
     /// All that was ever acknowledged, also what retention took away: it may come back.
     records: Vec<Rec>,
+    /// How many of them a loss of power cannot take.
+    synced: usize,
+    /// Sequences that were left out, since they may have been given before.
+    holes: Vec<Range<u64>>,
+    /// One past the newest sequence that anybody has seen.
+    seen: u64,
     /// A batch of which nobody knows whether it was stored.
     uncertain: Vec<Rec>,
     first: u64,
@@ -37,13 +46,18 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(seed: u64, options: Options) -> Self {
+    pub(crate) fn new(seed: u64, options: Options, attended: bool) -> Self {
         let mut run = Self {
             disk: FaultStorage::new(seed),
             options,
+            attended,
             log: None,
+            upkeep: None,
             epoch: None,
             records: Vec::new(),
+            synced: 0,
+            holes: Vec::new(),
+            seen: 1,
             uncertain: Vec::new(),
             first: 1,
             now_ms: 1000,
@@ -55,9 +69,10 @@ impl Run {
     /// Opens, at the second attempt at the latest on a disk that works.
     pub(crate) fn open(&mut self) {
         self.log = None;
+        self.upkeep = None;
         let opened = self.try_open().or_else(|error| {
             assert!(
-                matches!(error, OpenError::Storage(_)),
+                matches!(error, OpenError::Storage(_) | OpenError::Begin(_)),
                 "refused after a crash: {error}"
             );
             if self.disk.is_dead() {
@@ -66,39 +81,52 @@ impl Run {
             self.disk.mend();
             self.try_open()
         });
-        let (writer, reader) = opened.expect("a log opens on a disk that works");
-        self.check_recovered(&writer, &reader);
+        let (mut writer, reader, found) = opened.expect("a log opens on a disk that works");
+        self.check_recovered(&writer, &reader, &found);
+        self.upkeep = self.attended.then(|| writer.upkeep());
         self.log = Some((writer, reader));
         self.check_all();
     }
 
-    fn try_open(&self) -> Result<(Writer, Reader), OpenError> {
+    fn try_open(&self) -> Result<(Writer, Reader, Recovery), OpenError> {
         let storage = Arc::new(self.disk.clone());
-        let (writer, reader, _) = open(storage, self.options.clone(), "Enew", self.now_ms)?;
-        Ok((writer, reader))
+        open(storage, self.options.clone(), "Enew", self.now_ms)
     }
 
-    fn check_recovered(&mut self, writer: &Writer, reader: &Reader) {
-        if self.records.is_empty() {
+    fn check_recovered(&mut self, writer: &Writer, reader: &Reader, found: &Recovery) {
+        if self.synced == 0 && found.created {
             // Nothing was acknowledged: the log may never have come to be.
             self.epoch = None;
         }
         let epoch = self.epoch.get_or_insert_with(|| writer.epoch().to_owned());
         assert_eq!(epoch, writer.epoch(), "another epoch");
-        let acknowledged = self.records.len() as u64 + 1;
+        let end = match &found.left_out {
+            Some(hole) => {
+                self.holes.push(hole.clone());
+                hole.start
+            }
+            None => reader.next(),
+        };
+        let mut survived = std::mem::take(&mut self.records);
+        survived.append(&mut self.uncertain);
+        survived.retain(|record| record.sequence < end);
         assert!(
-            reader.next() >= acknowledged,
-            "lost {} to {}",
-            reader.next(),
-            acknowledged
+            survived.len() >= self.synced,
+            "of {} records {} are left",
+            self.synced,
+            survived.len()
         );
-        let survived = usize::try_from(reader.next() - acknowledged).unwrap();
-        assert!(survived <= self.uncertain.len(), "invented records");
-        let whole = survived == 0 || self.uncertain[survived - 1].ends_group;
+        let whole = survived.last().is_none_or(|last| last.ends_group);
         assert!(whole, "a part of a group survived");
-        self.records.extend(self.uncertain.drain(..).take(survived));
-        self.uncertain.clear();
-        assert!(reader.first() <= self.first, "forgot more than it said");
+        assert!(
+            writer.next_sequence() >= self.seen,
+            "a sequence is given again"
+        );
+        self.records = survived;
+        self.synced = self.records.len();
+        // Of a log that lost all that it had, the first sequence is one behind what it lost.
+        let first = self.behind_hole(self.first).unwrap_or(self.first);
+        assert!(reader.first() <= first, "forgot more than it said");
         self.first = reader.first();
         assert_eq!(reader.next(), writer.next_sequence());
     }
@@ -116,7 +144,11 @@ impl Run {
             Op::FindAlias(alias) => self.find_alias(*alias),
             Op::Marks { ago_ms, max } => self.marks(self.now_ms.saturating_sub(*ago_ms), *max),
             Op::Tick(ms) => self.now_ms += ms,
+            Op::TickBack(ms) => self.now_ms = self.now_ms.saturating_sub(*ms).max(1000),
             Op::Retain => self.retain(),
+            Op::Upkeep(steps) => self.upkeep(*steps),
+            Op::SyncIfDue => self.sync_if_due(),
+            Op::Close => self.close(),
             // With what is armed: opening fails too, and is tried again.
             Op::Reopen => self.open(),
             Op::Crash => self.crash(),
@@ -125,8 +157,43 @@ impl Run {
             Op::LeaveRoom(bytes) => self.disk.leave_room(*bytes),
             Op::Mend => self.disk.mend(),
         }
+        self.note_synced();
         if self.disk.is_dead() {
             self.crash();
+        }
+    }
+
+    fn upkeep(&mut self, steps: usize) {
+        if let Some(upkeep) = &self.upkeep {
+            let _done = (0..steps).take_while(|_| upkeep.step()).count();
+        }
+    }
+
+    fn sync_if_due(&mut self) {
+        let now_ms = self.now_ms;
+        let (writer, _) = self.log.as_mut().unwrap();
+        let done = writer.sync_if_due(now_ms);
+        assert!(matches!(done, Ok(()) | Err(CommitError::Poisoned(_))));
+        assert!(done.is_err() || writer.sync_due_in_ms(now_ms) != Some(0));
+    }
+
+    fn close(&mut self) {
+        let (writer, _) = self.log.take().unwrap();
+        if writer.close().is_ok() {
+            self.synced = self.records.len();
+        }
+        self.upkeep(usize::MAX);
+        if self.disk.is_dead() {
+            self.disk = self.disk.crash();
+        }
+        self.open();
+    }
+
+    /// All that the writer does not hold for unsynced can be counted on.
+    fn note_synced(&mut self) {
+        let (writer, _) = self.log.as_ref().unwrap();
+        if writer.poisoned().is_none() && writer.sync_due_in_ms(self.now_ms).is_none() {
+            self.synced = self.records.len();
         }
     }
 
@@ -135,10 +202,25 @@ impl Run {
         self.open();
     }
 
-    /// A sequence this far into the log.
+    /// A sequence this far into the log, or a little beyond.
     fn place(&self, percent: u64) -> u64 {
         let (_, reader) = self.log.as_ref().unwrap();
-        (reader.first() + (reader.next() - reader.first()) * percent / 100).max(1)
+        let records = self.records.len() as u64;
+        let place = usize::try_from(records * percent / 100).unwrap();
+        let sequence = self.records.get(place).map(|record| record.sequence);
+        sequence.unwrap_or(reader.next() + percent % 3)
+    }
+
+    /// Where reading goes on, if this is in a hole.
+    fn behind_hole(&self, sequence: u64) -> Option<u64> {
+        let mut behind = None;
+        for hole in &self.holes {
+            // One may begin where another ends: nothing was stored between two openings.
+            if hole.contains(&behind.unwrap_or(sequence)) {
+                behind = Some(hole.end);
+            }
+        }
+        behind
     }
 
     fn append(&mut self, groups: &[Vec<Spec>]) {
@@ -191,6 +273,7 @@ impl Run {
                 assert_eq!(frames, expected);
                 assert_eq!(committed.first, before);
                 assert_eq!(committed.last + 1, reader.next());
+                self.seen = reader.next();
                 self.records.extend(records);
             }
             Err(CommitError::Poisoned(_)) => {
@@ -233,6 +316,10 @@ impl Run {
             Ok(page) => page,
             Err(ReadError::Forgotten { first }) => {
                 assert!(from < self.first && first == self.first);
+                return;
+            }
+            Err(ReadError::Lost { next }) => {
+                assert_eq!(self.behind_hole(from), Some(next));
                 return;
             }
             Err(ReadError::Io(_)) => return,
@@ -381,6 +468,11 @@ impl Run {
             loop {
                 let page = match reader.read(&choice, cursor, ReadLimits::default()) {
                     Ok(page) => page,
+                    Err(ReadError::Lost { next }) => {
+                        assert_eq!(self.behind_hole(cursor), Some(next));
+                        cursor = next;
+                        continue;
+                    }
                     Err(ReadError::Io(_)) => return,
                     Err(error) => panic!("{error}"),
                 };
