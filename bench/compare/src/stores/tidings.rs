@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tidings_log::{DirectoryStorage, Head, Options, ReadLimits, Reader, Select, Writer, open};
 
 use super::Store;
@@ -12,8 +13,11 @@ use crate::workload::{Event, Seen};
 const TIME_MS: u64 = 1_700_000_000_000;
 
 pub struct Tidings {
-    writer: Writer,
+    /// Taken when it is closed.
+    writer: Option<Writer>,
     reader: Reader,
+    /// What seals full segments and writes the next one ahead, as in the hub.
+    upkeep: Option<JoinHandle<()>>,
 }
 
 struct Everything;
@@ -39,8 +43,13 @@ impl Select for Only<'_> {
 impl Tidings {
     pub fn open(folder: &Path) -> Result<Self> {
         let storage = Arc::new(DirectoryStorage::open(folder)?);
-        let (writer, reader, _) = open(storage, Options::default(), "Ecompare", TIME_MS)?;
-        Ok(Self { writer, reader })
+        let (mut writer, reader, _) = open(storage, Options::default(), "Ecompare", TIME_MS)?;
+        let upkeep = writer.upkeep();
+        Ok(Self {
+            writer: Some(writer),
+            reader,
+            upkeep: Some(thread::spawn(|| upkeep.run())),
+        })
     }
 
     fn read(&self, select: &dyn Select, mut cursor: u64, seen: &mut Seen) -> Result<()> {
@@ -59,7 +68,8 @@ impl Tidings {
 
 impl Store for Tidings {
     fn append(&mut self, events: &[Event]) -> Result<()> {
-        let mut batch = self.writer.begin(TIME_MS);
+        let writer = self.writer.as_mut().context("closed")?;
+        let mut batch = writer.begin(TIME_MS);
         for event in events {
             let topics = &[event.topic];
             let head = Head {
@@ -68,7 +78,7 @@ impl Store for Tidings {
             };
             batch.push(&head, |_, frame| frame.extend_from_slice(event.frame))?;
         }
-        self.writer.commit(batch)?;
+        writer.commit(batch)?;
         Ok(())
     }
 
@@ -86,5 +96,16 @@ impl Store for Tidings {
         self.read(&Everything, last.max(1), &mut seen)?;
         assert_eq!(seen.events, last.min(1));
         Ok(last)
+    }
+}
+
+impl Drop for Tidings {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            writer.close().expect("a disk that works");
+        }
+        if let Some(upkeep) = self.upkeep.take() {
+            upkeep.join().expect("upkeep does not panic");
+        }
     }
 }
