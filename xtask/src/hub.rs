@@ -124,6 +124,13 @@ impl Hub {
         self.process.terminate(STOP_LIMIT)
     }
 
+    /// Asks it to stop, and kills it after this time, wherever it may be then.
+    pub(crate) fn stop_and_kill(&mut self, after: Duration) -> Result<()> {
+        self.process.ask_to_end()?;
+        std::thread::sleep(after);
+        self.kill()
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.setup.port)
     }

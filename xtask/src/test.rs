@@ -8,7 +8,7 @@ use crate::{check, console, e2e, instructions, packages, process, proxy, reposit
 const E2E_LINES: usize = 20_000;
 
 /// Deaths of the hub: some seconds.
-const TORTURE_ROUNDS: usize = 12;
+const TORTURE_ROUNDS: usize = 10;
 
 /// The tests have built the hub with it already, and it checks its own arithmetic.
 const PROFILE: &str = "dev";

@@ -33,8 +33,9 @@ const RETENTION: &str = "12MiB";
 const RECEIPTS_MAX: usize = 1_500;
 /// Events that each publisher may begin to send in a round.
 const EVENTS_A_ROUND: usize = 1_200;
-/// How late after its start a hub is killed that is not to come up at all.
+/// How late a hub is killed at the most that is not to get through its start, or its drain.
 const STARTED_MS_MAX: usize = 25;
+const DRAINED_MS_MAX: usize = 150;
 /// For what is a matter of seconds where all is well.
 const LIMIT: Duration = Duration::from_mins(2);
 const BETWEEN_WORDS: Duration = Duration::from_secs(15);
@@ -111,9 +112,9 @@ struct Scene {
 struct Tally {
     kills: usize,
     kills_at_start: usize,
+    kills_at_drain: usize,
     drains: usize,
     receipts: usize,
-    segments_seen: usize,
 }
 
 impl Scene {
@@ -194,19 +195,29 @@ impl Scene {
             self.all_must_be_alive()?;
             Ok((self.acknowledged() >= wanted).then_some(()))
         })?;
-        match self.random.below(4) {
+        match self.random.below(8) {
             0 => self.drain()?,
+            1 => self.kill_amid_drain()?,
             _ => self.kill()?,
         }
         self.compare()?;
         while self.random.below(6) == 0 {
-            self.hub.start_and_kill(Duration::from_millis(
-                self.random.below(STARTED_MS_MAX) as u64
-            ))?;
-            self.tally.kills_at_start += 1;
+            self.kill_amid_start()?;
             self.compare()?;
         }
         self.hub.restart()
+    }
+
+    fn kill_amid_drain(&mut self) -> Result<()> {
+        self.tally.kills_at_drain += 1;
+        let after = self.random.below(DRAINED_MS_MAX);
+        self.hub.stop_and_kill(Duration::from_millis(after as u64))
+    }
+
+    fn kill_amid_start(&mut self) -> Result<()> {
+        self.tally.kills_at_start += 1;
+        let after = self.random.below(STARTED_MS_MAX);
+        self.hub.start_and_kill(Duration::from_millis(after as u64))
     }
 
     fn kill(&mut self) -> Result<()> {
@@ -239,7 +250,6 @@ impl Scene {
         self.ledger.learn(&look, &sent)?;
         self.ledger.check_receipts(&receipts)?;
         self.tally.receipts += receipts.len();
-        self.tally.segments_seen += look.segments;
         for ((follower, judge), told) in self.followers.iter_mut().zip(told) {
             judge.hear(&told, &follower.manner, &self.ledger, self.plan)?;
         }
@@ -307,13 +317,13 @@ impl Scene {
         let Tally {
             kills,
             kills_at_start,
+            kills_at_drain,
             drains,
             receipts,
-            ..
         } = self.tally;
         println!(
-            "torture: round {round}, {:.0?}: {kills} kills, {kills_at_start} while starting, \
-             {drains} drains; {receipts} receipts, {} events in the log, {} of them forgotten",
+            "torture: round {round}, {:.0?}: {kills} kills, {kills_at_start} more while starting and \
+             {kills_at_drain} while stopping, {drains} drains; {receipts} receipts, {} events in the log, {} of them forgotten",
             self.started.elapsed(),
             self.ledger.next() - 1,
             self.ledger.first() - 1,

@@ -46,7 +46,6 @@ pub(super) struct Look {
     pub(super) epoch: String,
     /// The oldest sequence held and one past the newest, as the segments' headers tell.
     pub(super) held: std::ops::Range<u64>,
-    pub(super) segments: usize,
     pub(super) records: Vec<Record>,
 }
 
@@ -58,13 +57,12 @@ impl Look {
             command.args(["log", verb, "--json"]).arg(setup.data());
             process::stdout(&mut command)
         };
-        let (mut held, mut segments, mut epoch) = (None, 0, None);
+        let (mut held, mut epoch) = (None, None);
         for line in tool("verify")?.lines() {
             match serde_json::from_str(line).with_context(|| format!("verify said {line}"))? {
                 Verified::Segment { first, records } => {
                     let start = held.map_or(first, |held: std::ops::Range<u64>| held.start);
                     held = Some(start..first + records);
-                    segments += 1;
                 }
                 Verified::Verdict { epoch: said, sound } => {
                     ensure!(sound, "the log is not sound");
@@ -79,7 +77,6 @@ impl Look {
         Ok(Self {
             epoch: epoch.context("the log has no epoch")?,
             held: held.context("the log has no segment")?,
-            segments,
             records: records.collect::<Result<_>>()?,
         })
     }
