@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 /// Asks until the answer is there; an error once `limit` has passed without one.
 pub(crate) fn wait_for<T>(

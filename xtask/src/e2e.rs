@@ -2,7 +2,6 @@
 //! again, and every follower's lines are counted.
 
 mod follower;
-mod gate;
 mod line;
 mod page;
 mod publisher;

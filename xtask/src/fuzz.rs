@@ -15,6 +15,10 @@ pub(crate) struct Options {
     target: Option<String>,
 }
 
+/// One allocation of more than this fails a target: nobody may take memory by what a length field
+/// says.
+const ALLOCATION_MIB_MAX: u32 = 64;
+
 pub(crate) fn run(options: &Options) -> Result<()> {
     require_tools()?;
     let targets = match &options.target {
@@ -23,7 +27,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     for target in targets {
         let limit = format!("-max_total_time={}", options.seconds);
-        process::run(cargo_fuzz().args(["run", &target, "--", &limit]))?;
+        let memory = format!("-malloc_limit_mb={ALLOCATION_MIB_MAX}");
+        process::run(cargo_fuzz().args(["run", &target, "--", &limit, &memory]))?;
     }
     Ok(())
 }

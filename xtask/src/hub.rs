@@ -23,6 +23,8 @@ pub(crate) struct Setup {
     pub(crate) port: u16,
     /// The core that it is confined to; `None`: any.
     pub(crate) core: Option<usize>,
+    /// Options of `tidings serve` besides where it listens and keeps its data.
+    pub(crate) options: Vec<String>,
 }
 
 impl Setup {
@@ -33,6 +35,7 @@ impl Setup {
             folder,
             port: free_port()?,
             core: None,
+            options: Vec::new(),
         })
     }
 
@@ -51,6 +54,7 @@ impl Setup {
                 "--data",
             ])
             .arg(self.data())
+            .args(&self.options)
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -93,14 +97,38 @@ impl Hub {
 
     /// `kill -9`, and the same again on the same port and folder.
     pub(crate) fn kill_and_restart(&mut self) -> Result<()> {
-        self.process.kill()?;
+        self.kill()?;
+        self.restart()
+    }
+
+    /// `kill -9`, and gone when this returns.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// The same again on the same port and folder, once it is gone.
+    pub(crate) fn restart(&mut self) -> Result<()> {
         self.process = process::Guard::spawn("the hub", &mut self.setup.command()?)?;
         self.wait_until_ready()
+    }
+
+    /// Once it is gone: starts it, and kills it again after this time, wherever it may be then.
+    pub(crate) fn start_and_kill(&mut self, after: Duration) -> Result<()> {
+        self.process = process::Guard::spawn("the hub", &mut self.setup.command()?)?;
+        std::thread::sleep(after);
+        self.kill()
     }
 
     /// Asks it to stop in its own time.
     pub(crate) fn stop(&mut self) -> Result<ExitStatus> {
         self.process.terminate(STOP_LIMIT)
+    }
+
+    /// Asks it to stop, and kills it after this time, wherever it may be then.
+    pub(crate) fn stop_and_kill(&mut self, after: Duration) -> Result<()> {
+        self.process.ask_to_end()?;
+        std::thread::sleep(after);
+        self.kill()
     }
 
     pub(crate) fn url(&self) -> String {

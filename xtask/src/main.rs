@@ -9,6 +9,7 @@ mod deadline;
 mod deny;
 mod e2e;
 mod fuzz;
+mod gate;
 mod hub;
 mod instructions;
 mod packages;
@@ -17,6 +18,7 @@ mod proxy;
 mod repository;
 mod table;
 mod test;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -37,6 +39,8 @@ enum Verb {
     Proxy(proxy::Options),
     /// The main job on real input, with kill -9 in the middle
     E2e(e2e::Options),
+    /// kill -9 in a loop under load; receipts, followers and the log on disk are compared
+    Torture(torture::Options),
     /// The wire crate's regression guard: instructions, against the bounds on record
     Instructions,
     /// Fan-out, memory, resuming, publishing, HTTP/2: beside the floor and peers, in one run
@@ -63,6 +67,7 @@ fn run() -> anyhow::Result<()> {
         Verb::Console(options) => console::run(&options),
         Verb::Proxy(options) => proxy::run(&options),
         Verb::E2e(options) => e2e::run(&options),
+        Verb::Torture(options) => torture::run(&options),
         Verb::Instructions => instructions::run(),
         Verb::Bench(options) => bench::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),

@@ -80,12 +80,18 @@ impl Guard {
 
     /// SIGTERM, and the status that it ended with.
     pub(crate) fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.ask_to_end()?;
+        self.wait(limit)
+    }
+
+    /// SIGTERM, which it may take its time for.
+    pub(crate) fn ask_to_end(&mut self) -> Result<()> {
         let id = self.id().to_string();
         let status = Command::new("kill").args(["-TERM", &id]).status()?;
         if !status.success() {
             bail!("could not send SIGTERM to {}", self.name);
         }
-        self.wait(limit)
+        Ok(())
     }
 
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {

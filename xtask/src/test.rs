@@ -2,10 +2,13 @@
 
 use anyhow::Result;
 
-use crate::{check, console, e2e, instructions, packages, process, proxy, repository};
+use crate::{check, console, e2e, instructions, packages, process, proxy, repository, torture};
 
 /// Enough for three kills at different places, and a few seconds.
 const E2E_LINES: usize = 20_000;
+
+/// Deaths of the hub: some seconds.
+const TORTURE_ROUNDS: usize = 10;
 
 /// The tests have built the hub with it already, and it checks its own arithmetic.
 const PROFILE: &str = "dev";
@@ -25,7 +28,8 @@ pub(crate) fn run() -> Result<()> {
     instructions::run()?;
     console::run(&console::Options::with_profile(PROFILE))?;
     proxy::run(&proxy::Options::with_profile(PROFILE))?;
-    e2e::run(&e2e::Options::short(E2E_LINES, PROFILE))
+    e2e::run(&e2e::Options::short(E2E_LINES, PROFILE))?;
+    torture::run(&torture::Options::short(TORTURE_ROUNDS, PROFILE))
 }
 
 /// Unit, integration and documentation tests of all crates.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::gate::Gate;
+use crate::gate::Gate;
 use crate::process;
 
 #[derive(Debug)]

@@ -8,6 +8,7 @@
 //! A run follows from its seed, byte for byte. There are 10,000 of them, or as many as
 //! `TIDINGS_LOG_RUNS` says, from the seed `TIDINGS_LOG_SEED` on, which is also how one that failed is
 //! repeated: `TIDINGS_LOG_SEED=42 TIDINGS_LOG_RUNS=1 cargo test -p tidings-log --test model`.
+//! `fuzz/fuzz_targets/operations.rs` plays sequences of the same operations that a fuzzer puts together.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,7 +40,7 @@ fn is_ruled(topic: &str) -> bool {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Spec {
+pub(crate) struct Spec {
     topics: Vec<&'static str>,
     alias: Option<u8>,
     expires_in_ms: Option<u64>,
@@ -48,13 +49,13 @@ struct Spec {
 }
 
 #[derive(Clone, Debug)]
-enum Choice {
+pub(crate) enum Choice {
     Exact(Vec<&'static str>),
     Prefix(&'static str),
 }
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(crate) enum Op {
     Append(Vec<Vec<Spec>>),
     Read {
         choice: Choice,
@@ -152,7 +153,7 @@ fn call() -> impl Strategy<Value = Call> {
     )
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(crate) fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => vec(vec(spec(), 1..4), 1..5).prop_map(Op::Append),
         6 => (choice(), 0..110_u64, (0..3000_usize, 0..20_usize, 0..40_000_u64))
@@ -176,7 +177,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn options() -> impl Strategy<Value = Options> {
+pub(crate) fn options() -> impl Strategy<Value = Options> {
     let retention = (
         option::of(2_000..60_000_u64),
         option::of(1..60_u64),
@@ -219,11 +220,11 @@ fn options() -> impl Strategy<Value = Options> {
 }
 
 #[derive(Clone, Debug)]
-struct Case {
-    options: Options,
+pub(crate) struct Case {
+    pub(crate) options: Options,
     /// Whether there is a thread beside the writer.
-    attended: bool,
-    ops: Vec<Op>,
+    pub(crate) attended: bool,
+    pub(crate) ops: Vec<Op>,
 }
 
 fn case() -> impl Strategy<Value = Case> {
@@ -235,7 +236,7 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 /// Runs a case and returns what is on the disk in the end.
-fn play(seed: u64, case: &Case) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn play(seed: u64, case: &Case) -> Vec<(String, Vec<u8>)> {
     let mut run = Run::new(seed, case.options.clone(), case.attended);
     for op in &case.ops {
         run.apply(op);

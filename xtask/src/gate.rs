@@ -1,18 +1,19 @@
-//! How far the publisher may be fed: so that each kill falls among lines that are still coming.
+//! How far somebody may go: a publisher, so that each kill falls among lines that are still coming,
+//! or a follower that is to be slow without any clock.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 #[derive(Debug, Default, Clone)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     state: Arc<(Mutex<usize>, Condvar)>,
     passed: Arc<AtomicUsize>,
 }
 
 impl Gate {
     /// Lets lines up to `limit` (exclusive) pass.
-    pub(super) fn open_to(&self, limit: usize) {
+    pub(crate) fn open_to(&self, limit: usize) {
         let (lines, changed) = &*self.state;
         *lines.lock().unwrap_or_else(PoisonError::into_inner) = limit;
         changed.notify_all();
@@ -20,7 +21,7 @@ impl Gate {
 
     /// Writes all lines, each as soon as it may pass. Ends early where nobody reads any more, which
     /// the reader's own exit status explains.
-    pub(super) fn feed(&self, lines: &[String], mut into: impl Write) -> std::io::Result<()> {
+    pub(crate) fn feed(&self, lines: &[String], mut into: impl Write) -> std::io::Result<()> {
         for (index, line) in lines.iter().enumerate() {
             self.wait_for(index);
             writeln!(into, "{line}")?;
@@ -29,11 +30,12 @@ impl Gate {
         into.flush()
     }
 
-    pub(super) fn passed(&self) -> usize {
+    pub(crate) fn passed(&self) -> usize {
         self.passed.load(Ordering::Relaxed)
     }
 
-    fn wait_for(&self, index: usize) {
+    /// Until `index` lies below the limit.
+    pub(crate) fn wait_for(&self, index: usize) {
         let (lines, changed) = &*self.state;
         let mut limit = lines.lock().unwrap_or_else(PoisonError::into_inner);
         while *limit <= index {
