@@ -55,7 +55,7 @@ fn decode(stream: &Stream, chunking: Chunking) {
         let seen = std::hint::black_box(read(&chunks));
         let right =
             seen.events == stream.events && seen.data_bytes == stream.events * stream.data_bytes;
-        assert!(right || index == 0, "{name} read {seen:?}");
+        assert!(right || name.starts_with("memchr2"), "{name} read {seen:?}");
     });
     let ceiling = best[0];
     for ((name, _), seconds) in readers.iter().zip(best) {
