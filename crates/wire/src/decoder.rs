@@ -42,13 +42,22 @@ pub struct Decoder {
     block: Block,
     /// Whether `block` is that of the event that was yielded last.
     dispatched: bool,
-    /// Whether a block begins at the next byte, and nothing is left of one before it.
-    between_blocks: bool,
+    place: Place,
     /// Whether the block is to be skipped, since it exceeded a limit.
     skipping: bool,
     last_event_id: Vec<u8>,
     retry_ms: Option<u64>,
     skipped: u64,
+}
+
+/// Where in a block the next byte is, as far as it helps to be fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// A block begins, and nothing is left of one before it.
+    BetweenBlocks,
+    /// In the line of data of a plain block, which is held so far.
+    InPlainData,
+    Elsewhere,
 }
 
 /// What the lines so far come to; it borrows the chunk, but not the decoder.
@@ -81,7 +90,7 @@ impl Decoder {
             lines: LineReader::new(limits.line_bytes_max),
             block: Block::default(),
             dispatched: false,
-            between_blocks: false,
+            place: Place::Elsewhere,
             skipping: false,
             last_event_id: Vec::new(),
             retry_ms: None,
@@ -118,8 +127,37 @@ impl Decoder {
         &'a mut self,
         input: &mut &'c [u8],
     ) -> Option<Result<Item<'a>, DecodeError>> {
-        let found = self.find(input)?;
+        let found = if self.place == Place::InPlainData
+            && let Some(found) = self.go_on_in_data(input)
+        {
+            found?
+        } else {
+            self.find(input)?
+        };
         Some(self.item(found))
+    }
+
+    /// Goes on in the data of a plain block that chunks split: what that comes to, or `None` if it
+    /// is no plain block after all, or perhaps exceeds a limit.
+    fn go_on_in_data<'c>(&mut self, input: &mut &'c [u8]) -> Option<Option<Found<'c>>> {
+        let data = Data::parse(input)?;
+        let (Data::Whole(part, _) | Data::Split(part)) = data;
+        let block_bytes = self.block.bytes() + self.lines.held().len() + part.len();
+        if block_bytes > self.limits.line_bytes_max.min(self.limits.event_bytes_max) {
+            return None;
+        }
+        let Data::Whole(_, rest) = data else {
+            *input = &[];
+            self.lines.add(part, false);
+            return Some(None);
+        };
+        *input = rest;
+        self.lines.add(part, true);
+        let _ = self.take_held(); // whose limit was looked at
+        self.block.commit_id(&mut self.last_event_id);
+        self.dispatched = true;
+        self.place = Place::BetweenBlocks;
+        Some(Some(Found::Event(None)))
     }
 
     /// The type and data of the event at `input`, if it is a plain block. If the chunk ends in its
@@ -130,7 +168,7 @@ impl Decoder {
     )]
     #[inline(always)]
     fn plain_event<'c>(&mut self, input: &mut &'c [u8]) -> Option<(&'c [u8], &'c [u8])> {
-        if !self.between_blocks {
+        if self.place != Place::BetweenBlocks {
             return None;
         }
         let block = PlainBlock::parse(input, &self.limits)?;
@@ -154,7 +192,7 @@ impl Decoder {
     /// Takes over a plain block whose line of data the chunk's end splits, so that it need not be
     /// scanned again.
     fn take_split(&mut self, id: Option<&[u8]>, event_type: &[u8], mut line: &[u8]) {
-        self.between_blocks = false;
+        self.place = Place::InPlainData;
         self.clear_dispatched();
         if let Some(id) = id {
             self.block.set_id(id);
@@ -235,9 +273,14 @@ impl Decoder {
             Some(Found::Event(_)) => self.dispatched = true,
             _ => self.keep(data),
         }
-        self.between_blocks = self.lines.is_at_line_start()
+        let between_blocks = self.lines.is_at_line_start()
             && !self.skipping
             && (self.dispatched || self.block.is_empty());
+        self.place = if between_blocks {
+            Place::BetweenBlocks
+        } else {
+            Place::Elsewhere
+        };
         found
     }
 
@@ -330,7 +373,7 @@ impl Decoder {
         self.lines.restart();
         self.block.clear();
         self.dispatched = false;
-        self.between_blocks = false;
+        self.place = Place::Elsewhere;
         self.skipping = false;
     }
 

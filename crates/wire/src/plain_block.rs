@@ -24,9 +24,27 @@ pub(crate) enum Data<'c> {
     Split(&'c [u8]),
 }
 
+impl<'c> Data<'c> {
+    /// The data that `input` begins with, or is in the middle of, if the block ends after it. What
+    /// is split is without the name here.
+    #[expect(clippy::inline_always, reason = "see `Decoder::plain_event`")]
+    #[inline(always)]
+    pub(crate) fn parse(input: &'c [u8]) -> Option<Self> {
+        let Some(at) = scan::line_end(input) else {
+            return Some(Self::Split(input));
+        };
+        match input.split_at_checked(at)? {
+            (data, [b'\n', b'\n', after @ ..] | [b'\r', b'\n', b'\r', b'\n', after @ ..]) => {
+                Some(Self::Whole(data, after))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl<'c> PlainBlock<'c> {
     /// The block at the beginning of `input`, or `None` if it is anything else, or exceeds a limit.
-    #[expect(clippy::inline_always, reason = "see `Decoder::plain_block`")]
+    #[expect(clippy::inline_always, reason = "see `Decoder::plain_event`")]
     #[inline(always)]
     pub(crate) fn parse(input: &'c [u8], limits: &Limits) -> Option<Self> {
         let (mut id, mut event_type) = (None, None);
@@ -46,26 +64,21 @@ impl<'c> PlainBlock<'c> {
                 _ => return None,
             }
         };
-        let (data, after) = match scan::line_end(value) {
-            None => (value, None),
-            Some(at) => match value.split_at_checked(at)? {
-                (data, [b'\n', b'\n', after @ ..] | [b'\r', b'\n', b'\r', b'\n', after @ ..]) => {
-                    (data, Some(after))
-                }
-                _ => return None,
-            },
+        let data = Data::parse(value)?;
+        let (block_bytes, value) = match data {
+            Data::Whole(data, after) => (input.len() - after.len(), data),
+            Data::Split(data) => (input.len(), data),
         };
         // What is shorter as a whole than the least limit exceeds none.
-        let block_bytes = input.len() - after.map_or(0, <[u8]>::len);
-        if block_bytes > limits.least() && exceeds(limits, id, event_type, data) {
+        if block_bytes > limits.least() && exceeds(limits, id, event_type, value) {
             return None;
         }
         Some(Self {
             id: id.map(without_space),
             event_type: event_type.map_or(&[][..], without_space),
-            data: match after {
-                Some(after) => Data::Whole(without_space(data), after),
-                None => Data::Split(rest),
+            data: match data {
+                Data::Whole(data, after) => Data::Whole(without_space(data), after),
+                Data::Split(_) => Data::Split(rest),
             },
         })
     }
