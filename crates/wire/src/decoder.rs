@@ -127,29 +127,33 @@ impl Decoder {
         &'a mut self,
         input: &mut &'c [u8],
     ) -> Option<Result<Item<'a>, DecodeError>> {
-        let found = if self.place == Place::InPlainData
-            && let Some(found) = self.go_on_in_data(input)
-        {
-            found?
-        } else {
-            self.find(input)?
-        };
+        if self.place == Place::InPlainData {
+            if self.end_plain_data(input) {
+                return Some(self.item(Found::Event(None)));
+            }
+            if input.is_empty() {
+                return None;
+            }
+        }
+        let found = self.find(input)?;
         Some(self.item(found))
     }
 
-    /// Goes on in the data of a plain block that chunks split: what that comes to, or `None` if it
-    /// is no plain block after all, or perhaps exceeds a limit.
-    fn go_on_in_data<'c>(&mut self, input: &mut &'c [u8]) -> Option<Option<Found<'c>>> {
-        let data = Data::parse(input)?;
+    /// Goes on in the data of a plain block that chunks split, and says whether that ends the
+    /// event. It takes nothing if it is no plain block after all, or perhaps exceeds a limit.
+    fn end_plain_data(&mut self, input: &mut &[u8]) -> bool {
+        let Some(data) = Data::parse(input) else {
+            return false;
+        };
         let (Data::Whole(part, _) | Data::Split(part)) = data;
         let block_bytes = self.block.bytes() + self.lines.held().len() + part.len();
         if block_bytes > self.limits.line_bytes_max.min(self.limits.event_bytes_max) {
-            return None;
+            return false;
         }
         let Data::Whole(_, rest) = data else {
             *input = &[];
             self.lines.add(part, false);
-            return Some(None);
+            return false;
         };
         *input = rest;
         self.lines.add(part, true);
@@ -157,7 +161,7 @@ impl Decoder {
         self.block.commit_id(&mut self.last_event_id);
         self.dispatched = true;
         self.place = Place::BetweenBlocks;
-        Some(Some(Found::Event(None)))
+        true
     }
 
     /// The type and data of the event at `input`, if it is a plain block. If the chunk ends in its
