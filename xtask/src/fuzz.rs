@@ -51,7 +51,8 @@ fn seed(target: &str) -> Result<()> {
             .with_context(|| format!("{}:{}", vectors.display(), number + 1))?;
         if let Some(input) = input(&vector)? {
             let path = corpus.join(format!("vector-{number}"));
-            fs::write(&path, input).with_context(|| format!("could not write {path:?}"))?;
+            fs::write(&path, input)
+                .with_context(|| format!("could not write {}", path.display()))?;
         }
     }
     Ok(())
