@@ -1,14 +1,16 @@
 //! The readers. Each gets the chunks as it likes them best, and counts events and bytes of data.
 
 use std::convert::Infallible;
+use std::fmt::Debug;
 use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::stream;
 use tidings_wire::{Item, MessageEvent};
+use tokio_util::codec::Decoder;
 
 #[derive(Debug, Default)]
 pub struct Seen {
@@ -40,6 +42,8 @@ pub fn readers() -> Vec<Reader> {
         ("eventsource-stream", eventsource_stream),
         ("sse-codec", sse_codec),
         ("async-sse", async_sse),
+        ("russe", russe),
+        ("tokio_sse_codec", tokio_sse_codec),
     ]
 }
 
@@ -167,6 +171,40 @@ fn async_sse(chunks: &[Bytes]) -> Seen {
             seen.add(std::str::from_utf8(message.data()).expect("ASCII"));
         }
     })
+}
+
+fn russe(chunks: &[Bytes]) -> Seen {
+    frames(chunks, russe::Decoder::default(), |seen, event| {
+        if let russe::Event::Message(message) = event {
+            seen.add(&message.data);
+        }
+    })
+}
+
+fn tokio_sse_codec(chunks: &[Bytes]) -> Seen {
+    let decoder = tokio_sse_codec::SseDecoder::<String>::new();
+    frames(chunks, decoder, |seen, frame| {
+        if let tokio_sse_codec::Frame::Event(event) = frame {
+            seen.add(&event.data);
+        }
+    })
+}
+
+/// A decoder that takes its input from a buffer, to which chunks are added as a socket's bytes.
+fn frames<D: Decoder<Error: Debug>>(
+    chunks: &[Bytes],
+    mut decoder: D,
+    mut each: impl FnMut(&mut Seen, D::Item),
+) -> Seen {
+    let mut seen = Seen::default();
+    let mut buffer = BytesMut::new();
+    for chunk in chunks {
+        buffer.extend_from_slice(chunk);
+        while let Some(item) = decoder.decode(&mut buffer).expect("valid") {
+            each(&mut seen, item);
+        }
+    }
+    seen
 }
 
 fn source(chunks: &[Bytes]) -> impl Stream<Item = Result<Bytes, Infallible>> + Unpin + '_ {

@@ -250,6 +250,7 @@
 //! The feature `std` (default) only lets `memchr` choose the CPU's widest vectors at run time.
 
 #![no_std]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 #[cfg(test)]
