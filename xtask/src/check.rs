@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{deny, process, repository};
+use crate::{bare, deny, process, repository};
 
 pub(crate) fn run() -> Result<()> {
     format()?;
     lints()?;
+    bare::run()?;
     deny::run()?;
     documentation()
 }

@@ -1,5 +1,6 @@
 //! The verbs of this repository, for people and for CI: `cargo xtask --help` lists them.
 
+mod bare;
 mod bench;
 mod browser;
 mod chart;

@@ -32,13 +32,16 @@ fn main() {
 fn method(mib: usize) -> String {
     format!(
         "Method: one core, one process. A stream of {mib} MiB in memory, of events with an ID and \
-         one line of ASCII data, is read in chunks; each event's data is looked at as text, but by \
-         \"tidings-wire, bytes\" as bytes, which no peer does, so do not set it against them. The \
-         ceiling finds all line ends of the same chunks with `memchr2` and does nothing else. \
-         Rounds go through all readers in turn, and the fastest round of each counts, of 200 or \
-         as many as fit in 0.4 s: short rounds, so that one goes undisturbed on a busy machine. \
-         A stream of 2 MiB stays in the cache, as what a socket has just delivered does; one of \
-         256 MiB comes from memory. Every reader must find every event and every byte of data.\n"
+         one line of ASCII data, is read in chunks. \"tidings-wire\" gives data as bytes, borrowed \
+         and unchecked, which no peer offers; \"text\" asks for each as a string, borrowed; \
+         \"owned\" for a copy, as strings, of each event: set the peers, which all give that, \
+         against it. The ceiling finds all line ends of the same chunks with `memchr2` and does \
+         nothing else; \"joined\" also copies the lines that chunks split, without which data is \
+         not in one piece. Rounds go through all readers in turn, and the fastest round of each \
+         counts, of 200 or as many as fit in 0.4 s: short rounds, so that one goes undisturbed on \
+         a busy machine. A stream of 2 MiB stays in the cache, as what a socket has just delivered \
+         does; one of 256 MiB comes from memory. Every reader must find every event and every \
+         byte of data.\n"
     )
 }
 
@@ -55,7 +58,7 @@ fn decode(stream: &Stream, chunking: Chunking) {
         let seen = std::hint::black_box(read(&chunks));
         let right =
             seen.events == stream.events && seen.data_bytes == stream.events * stream.data_bytes;
-        assert!(right || index == 0, "{name} read {seen:?}");
+        assert!(right || name.starts_with("memchr2"), "{name} read {seen:?}");
     });
     let ceiling = best[0];
     for ((name, _), seconds) in readers.iter().zip(best) {

@@ -168,7 +168,7 @@ impl Subscriber {
     }
 
     fn request(&self) -> Result<Request<Empty<Bytes>>, Trouble> {
-        let last = self.decoder.last_event_id();
+        let last = self.decoder.last_event_id().to_str();
         let mut request = self
             .door
             .events(Method::GET, &self.query)

@@ -83,7 +83,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Events<I> {
 
     /// The ID that a page would resume after.
     pub fn last_event_id(&self) -> &str {
-        self.decoder.last_event_id()
+        let id = self.decoder.last_event_id().as_bytes();
+        std::str::from_utf8(id).expect("an ID is UTF-8")
     }
 
     /// The time after which a page would reconnect.

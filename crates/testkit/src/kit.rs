@@ -204,7 +204,7 @@ impl Kit {
         let mut data = Vec::new();
         while let Some(item) = decoder.next(&mut input) {
             if let Ok(tidings_wire::Item::Event(event)) = item {
-                data.push(event.data.to_owned());
+                data.push(event.data.to_string());
             }
         }
         data

@@ -6,7 +6,7 @@ fn seen(stream: impl AsRef<[u8]>) -> Vec<[String; 3]> {
     let mut events = Vec::new();
     while let Some(item) = decoder.next(&mut input) {
         if let Ok(tidings_wire::Item::Event(event)) = item {
-            events.push([event.event_type, event.data, event.last_event_id].map(String::from));
+            events.push([event.event_type, event.data, event.last_event_id].map(|text| text.to_string()));
         }
     }
     events

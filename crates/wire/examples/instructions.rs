@@ -13,16 +13,17 @@ const EVENTS: usize = 1_000;
 
 fn main() -> ExitCode {
     let case = std::env::args().nth(1).unwrap_or_default();
-    let (data_bytes, chunk_bytes) = match case.trim_end_matches("-bytes") {
+    let (data_bytes, chunk_bytes) = match case.trim_end_matches("-text") {
         "decode-120" => (120, 16_384),
         "decode-120-split" => (120, 1_460),
         "decode-1k" => (1_024, 16_384),
         "decode-1k-split" => (1_024, 1_460),
         "decode-64k" => (65_536, 16_384),
+        "encode-120" => (120, 0),
         "encode-1k" => (1_024, 0),
         _ => {
             eprintln!(
-                "instructions encode-1k|decode-{{120,1k}}[-split][-bytes]|decode-64k[-bytes]"
+                "instructions encode-{{120,1k}}|decode-{{120,1k}}[-split][-text]|decode-64k[-text]"
             );
             return ExitCode::from(2);
         }
@@ -33,8 +34,8 @@ fn main() -> ExitCode {
     measured_encode(data, &mut stream);
     if chunk_bytes == 0 {
         println!("{} bytes", stream.len());
-    } else if case.ends_with("-bytes") {
-        println!("{} events", measured_decode_bytes(&stream, chunk_bytes));
+    } else if case.ends_with("-text") {
+        println!("{} events", measured_text(&stream, chunk_bytes));
     } else {
         println!("{} events", measured_decode(&stream, chunk_bytes));
     }
@@ -59,7 +60,7 @@ fn measured_decode(stream: &[u8], chunk_bytes: usize) -> usize {
         let mut input = chunk;
         while let Some(item) = decoder.next(&mut input) {
             if let Ok(Item::Event(event)) = item {
-                events += black_box(event).data.len().min(1);
+                events += black_box(event).data.as_bytes().len().min(1);
             }
         }
     }
@@ -67,14 +68,14 @@ fn measured_decode(stream: &[u8], chunk_bytes: usize) -> usize {
 }
 
 #[inline(never)]
-fn measured_decode_bytes(stream: &[u8], chunk_bytes: usize) -> usize {
+fn measured_text(stream: &[u8], chunk_bytes: usize) -> usize {
     let mut events = 0;
     let mut decoder = Decoder::new();
     for chunk in stream.chunks(chunk_bytes) {
         let mut input = chunk;
-        while let Some(item) = decoder.next_bytes(&mut input) {
+        while let Some(item) = decoder.next(&mut input) {
             if let Ok(Item::Event(event)) = item {
-                events += black_box(event).data.len().min(1);
+                events += black_box(event.data.to_str()).len().min(1);
             }
         }
     }

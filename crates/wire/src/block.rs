@@ -1,10 +1,8 @@
 //! The fields of the event that is being read.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::scan;
-use crate::text;
 
 /// The standard's data buffer, event type buffer and last event ID buffer.
 #[derive(Debug, Default)]
@@ -15,8 +13,8 @@ pub(crate) struct Block {
     data_start: usize,
     /// Empty data is data too.
     has_data: bool,
-    event_type: String,
-    id: String,
+    event_type: Vec<u8>,
+    id: Vec<u8>,
     has_id: bool,
 }
 
@@ -69,21 +67,23 @@ impl Block {
         }
     }
 
-    pub(crate) fn event_type(&self) -> &str {
+    pub(crate) fn event_type(&self) -> &[u8] {
         &self.event_type
     }
 
     pub(crate) fn set_event_type(&mut self, value: &[u8]) {
-        text::decode_into(value, &mut self.event_type);
+        self.event_type.clear();
+        self.event_type.extend_from_slice(value);
     }
 
     pub(crate) fn set_id(&mut self, value: &[u8]) {
-        text::decode_into(value, &mut self.id);
+        self.id.clear();
+        self.id.extend_from_slice(value);
         self.has_id = true;
     }
 
     /// Moves the ID, if there is one, to `last_event_id`.
-    pub(crate) fn commit_id(&mut self, last_event_id: &mut String) {
+    pub(crate) fn commit_id(&mut self, last_event_id: &mut Vec<u8>) {
         if core::mem::take(&mut self.has_id) {
             core::mem::swap(&mut self.id, last_event_id);
         }

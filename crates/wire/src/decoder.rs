@@ -1,7 +1,6 @@
 //! Bytes to events.
 
-use alloc::borrow::ToOwned;
-use alloc::string::String;
+use alloc::vec::Vec;
 
 use memchr::memchr;
 
@@ -10,7 +9,8 @@ use crate::field::Field;
 use crate::item::{Item, MessageEvent};
 use crate::limits::{DecodeError, Limits};
 use crate::line_reader::{Line, LineReader};
-use crate::plain_block::PlainBlock;
+use crate::plain_block::{Data, PlainBlock};
+use crate::text::Text;
 
 /// Reads an event stream, in chunks of any size, exactly as the standard says.
 ///
@@ -42,15 +42,22 @@ pub struct Decoder {
     block: Block,
     /// Whether `block` is that of the event that was yielded last.
     dispatched: bool,
-    /// Whether a block begins at the next byte, and nothing is left of one before it.
-    between_blocks: bool,
+    place: Place,
     /// Whether the block is to be skipped, since it exceeded a limit.
     skipping: bool,
-    last_event_id: String,
+    last_event_id: Vec<u8>,
     retry_ms: Option<u64>,
     skipped: u64,
-    /// Text of which the bytes were malformed.
-    replaced: String,
+}
+
+/// Where in a block the next byte is, as far as it helps to be fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// A block begins, and nothing is left of one before it.
+    BetweenBlocks,
+    /// In the line of data of a plain block, which is held so far.
+    InPlainData,
+    Elsewhere,
 }
 
 /// What the lines so far come to; it borrows the chunk, but not the decoder.
@@ -83,12 +90,11 @@ impl Decoder {
             lines: LineReader::new(limits.line_bytes_max),
             block: Block::default(),
             dispatched: false,
-            between_blocks: false,
+            place: Place::Elsewhere,
             skipping: false,
-            last_event_id: String::new(),
+            last_event_id: Vec::new(),
             retry_ms: None,
             skipped: 0,
-            replaced: String::new(),
         }
     }
 
@@ -96,131 +102,124 @@ impl Decoder {
     ///
     /// What it has read, it removes from `input`: give it the same slice until it returns `None`,
     /// when the slice is empty. An error is survivable, see [`DecodeError`]. The item borrows
-    /// `input` and the decoder; data is copied only if it has several lines, spans chunks or is
-    /// malformed UTF-8.
+    /// `input` and the decoder; data is copied only if it has several lines or spans chunks.
     #[inline]
     pub fn next<'a, 'c: 'a>(
         &'a mut self,
         input: &mut &'c [u8],
     ) -> Option<Result<Item<'a>, DecodeError>> {
-        if let Some((block, rest)) = self.plain_block(input)
-            // Once for all fields: it is what costs most.
-            && let Ok(text) = core::str::from_utf8(block.bytes)
-        {
-            *input = rest;
-            let event_type = self.take_head(&block, text);
+        if let Some((event_type, data)) = self.plain_event(input) {
             return Some(Ok(Item::Event(MessageEvent {
-                event_type,
-                data: text.get(block.data..).unwrap_or(""),
-                last_event_id: &self.last_event_id,
+                event_type: type_or_message(event_type),
+                data: data.into(),
+                last_event_id: self.last_event_id(),
             })));
         }
         if input.is_empty() {
             return None;
         }
-        let found = self.find(input)?;
-        let item = Self::item(found, &self.block, &self.lines, &self.last_event_id);
-        Some(item.map(|item| item.decode(&mut self.replaced)))
+        self.next_by_lines(input)
     }
 
-    /// Like [`Decoder::next`], but data and comments are the stream's bytes: they may be malformed
-    /// UTF-8, for which the standard has replacement characters. For who passes them on, or
-    /// parses them as JSON, which checks them anyway: the check is up to half of what decoding
-    /// costs. `String::from_utf8_lossy` makes of them what `next` would have.
-    ///
-    /// Calls of both may alternate.
-    #[inline]
-    pub fn next_bytes<'a, 'c: 'a>(
+    /// What is not plain.
+    #[inline(never)]
+    fn next_by_lines<'a, 'c: 'a>(
         &'a mut self,
         input: &mut &'c [u8],
-    ) -> Option<Result<Item<'a, &'a [u8]>, DecodeError>> {
-        if let Some((block, rest)) = self.plain_block(input)
-            && let Some((head, _)) = block.bytes.split_at_checked(block.data_line)
-            && let Ok(head) = core::str::from_utf8(head)
-        {
-            *input = rest;
-            let event_type = self.take_head(&block, head);
-            return Some(Ok(Item::Event(MessageEvent {
-                event_type,
-                data: block.bytes.get(block.data..).unwrap_or(&[]),
-                last_event_id: &self.last_event_id,
-            })));
-        }
-        if input.is_empty() {
-            return None;
+    ) -> Option<Result<Item<'a>, DecodeError>> {
+        if self.place == Place::InPlainData {
+            if self.end_plain_data(input) {
+                return Some(self.item(Found::Event(None)));
+            }
+            if input.is_empty() {
+                return None;
+            }
         }
         let found = self.find(input)?;
-        Some(Self::item(
-            found,
-            &self.block,
-            &self.lines,
-            &self.last_event_id,
-        ))
+        Some(self.item(found))
     }
 
-    /// The block that begins at `input` and what follows it, if it is a plain one. If the chunk
-    /// ends in its data, it is taken over instead.
+    /// Goes on in the data of a plain block that chunks split, and says whether that ends the
+    /// event. It takes nothing if it is no plain block after all, or perhaps exceeds a limit.
+    fn end_plain_data(&mut self, input: &mut &[u8]) -> bool {
+        let Some(data) = Data::parse(input) else {
+            return false;
+        };
+        let (Data::Whole(part, _) | Data::Split(part)) = data;
+        let block_bytes = self.block.bytes() + self.lines.held().len() + part.len();
+        if block_bytes > self.limits.line_bytes_max.min(self.limits.event_bytes_max) {
+            return false;
+        }
+        let Data::Whole(_, rest) = data else {
+            *input = &[];
+            self.lines.add(part, false);
+            return false;
+        };
+        *input = rest;
+        self.lines.add(part, true);
+        let _ = self.take_held(); // whose limit was looked at
+        self.block.commit_id(&mut self.last_event_id);
+        self.dispatched = true;
+        self.place = Place::BetweenBlocks;
+        true
+    }
+
+    /// The type and data of the event at `input`, if it is a plain block. If the chunk ends in its
+    /// data, it is taken over instead.
     #[expect(
         clippy::inline_always,
-        reason = "the result is eleven words: by way of memory small events take 10 % longer"
+        reason = "the result is many words: by way of memory small events take 10 % longer"
     )]
     #[inline(always)]
-    fn plain_block<'c>(&mut self, input: &mut &'c [u8]) -> Option<(PlainBlock<'c>, &'c [u8])> {
-        if !self.between_blocks {
+    fn plain_event<'c>(&mut self, input: &mut &'c [u8]) -> Option<(&'c [u8], &'c [u8])> {
+        if self.place != Place::BetweenBlocks {
             return None;
         }
         let block = PlainBlock::parse(input, &self.limits)?;
-        if let Some(rest) = block.rest {
-            return Some((block, rest));
+        match block.data {
+            Data::Whole(data, rest) => {
+                *input = rest;
+                if let Some(id) = block.id {
+                    self.last_event_id.clear();
+                    self.last_event_id.extend_from_slice(id);
+                }
+                Some((block.event_type, data))
+            }
+            Data::Split(line) => {
+                *input = &[];
+                self.take_split(block.id, block.event_type, line);
+                None
+            }
         }
-        self.take_split(&block);
-        *input = &[];
-        None
     }
 
-    /// Takes over a block that the chunk ends in, so that its data need not be scanned again.
-    fn take_split(&mut self, block: &PlainBlock<'_>) {
-        self.between_blocks = false;
+    /// Takes over a plain block whose line of data the chunk's end splits, so that it need not be
+    /// scanned again.
+    fn take_split(&mut self, id: Option<&[u8]>, event_type: &[u8], mut line: &[u8]) {
+        self.place = Place::InPlainData;
         self.clear_dispatched();
-        if let Some(id) = block.id.clone() {
-            self.block.set_id(block.bytes.get(id).unwrap_or(&[]));
+        if let Some(id) = id {
+            self.block.set_id(id);
         }
-        if let Some(event_type @ [_, ..]) = block.bytes.get(block.event_type.clone()) {
-            self.block.set_event_type(event_type);
-        }
-        let mut line = block.bytes.get(block.data_line..).unwrap_or(&[]);
+        self.block.set_event_type(event_type);
         self.lines.hold_rest(&mut line); // which is within the limit
     }
 
-    /// Commits the ID of a plain block, of which `text` is the bytes, and returns its type.
-    #[inline]
-    fn take_head<'c>(&mut self, block: &PlainBlock<'_>, text: &'c str) -> &'c str {
-        if let Some(id) = block.id.clone() {
-            self.last_event_id.clear();
-            self.last_event_id.push_str(text.get(id).unwrap_or(""));
-        }
-        type_or_message(text.get(block.event_type.clone()).unwrap_or(""))
-    }
-
     /// What was found, with what it borrows from the decoder.
-    fn item<'a>(
-        found: Found<'a>,
-        block: &'a Block,
-        lines: &'a LineReader,
-        last_event_id: &'a str,
-    ) -> Result<Item<'a, &'a [u8]>, DecodeError> {
+    fn item<'a>(&'a self, found: Found<'a>) -> Result<Item<'a>, DecodeError> {
         Ok(match found {
             Found::Event(data) => Item::Event(MessageEvent {
-                event_type: type_or_message(block.event_type()),
-                data: data.unwrap_or(block.data()),
-                last_event_id,
+                event_type: type_or_message(self.block.event_type()),
+                data: data.unwrap_or(self.block.data()).into(),
+                last_event_id: self.last_event_id(),
             }),
-            Found::Comment(text) => {
-                Item::Comment(text.unwrap_or(match Field::parse(lines.held()) {
+            Found::Comment(text) => Item::Comment(
+                text.unwrap_or(match Field::parse(self.lines.held()) {
                     Field::Comment(text) => text,
                     _ => &[],
-                }))
-            }
+                })
+                .into(),
+            ),
             Found::Retry(retry_ms) => Item::Retry(retry_ms),
             Found::Error(error) => return Err(error),
         })
@@ -278,9 +277,14 @@ impl Decoder {
             Some(Found::Event(_)) => self.dispatched = true,
             _ => self.keep(data),
         }
-        self.between_blocks = self.lines.is_at_line_start()
+        let between_blocks = self.lines.is_at_line_start()
             && !self.skipping
             && (self.dispatched || self.block.is_empty());
+        self.place = if between_blocks {
+            Place::BetweenBlocks
+        } else {
+            Place::Elsewhere
+        };
         found
     }
 
@@ -373,19 +377,22 @@ impl Decoder {
         self.lines.restart();
         self.block.clear();
         self.dispatched = false;
-        self.between_blocks = false;
+        self.place = Place::Elsewhere;
         self.skipping = false;
     }
 
     /// The ID to send as `Last-Event-ID` in a reconnect: that of the last block that ended, be it
-    /// with data or without, if it or one before it had one. Empty: send none.
-    pub fn last_event_id(&self) -> &str {
-        &self.last_event_id
+    /// with data or without, if it or one before it had one. Empty: send none. What is sent is the
+    /// UTF-8 of [`Text::to_str`].
+    #[inline]
+    pub fn last_event_id(&self) -> Text<'_> {
+        Text::from(&*self.last_event_id)
     }
 
     /// Sets the last event ID, to go on where an earlier decoder was.
     pub fn set_last_event_id(&mut self, id: &str) {
-        id.clone_into(&mut self.last_event_id);
+        self.last_event_id.clear();
+        self.last_event_id.extend_from_slice(id.as_bytes());
     }
 
     /// The time to wait before a reconnect, in milliseconds, if the stream has set one.
@@ -411,10 +418,11 @@ impl Decoder {
 }
 
 /// The type that the standard dispatches an event with.
-fn type_or_message(event_type: &str) -> &str {
+#[inline]
+fn type_or_message(event_type: &[u8]) -> Text<'_> {
     if event_type.is_empty() {
-        "message"
+        Text::from("message")
     } else {
-        event_type
+        Text::from(event_type)
     }
 }

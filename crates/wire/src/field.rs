@@ -50,7 +50,7 @@ fn value(rest: &[u8]) -> Option<&[u8]> {
 
 /// One space after the colon is not part of the value; a second one is.
 #[inline]
-fn without_space(value: &[u8]) -> &[u8] {
+pub(crate) fn without_space(value: &[u8]) -> &[u8] {
     match value {
         [b' ', rest @ ..] => rest,
         _ => value,

@@ -1,57 +1,40 @@
 //! What a decoder yields.
 
-use alloc::borrow::ToOwned;
 use alloc::string::String;
 
-use crate::text;
+use crate::text::Text;
 
-/// What [`Decoder::next`](crate::Decoder::next) found in the stream, or
-/// [`Decoder::next_bytes`](crate::Decoder::next_bytes), of which `D` is `&[u8]`.
+/// What [`Decoder::next`](crate::Decoder::next) found in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Item<'a, D = &'a str> {
+pub enum Item<'a> {
     /// An event, as the standard dispatches it.
-    Event(MessageEvent<'a, D>),
+    Event(MessageEvent<'a>),
     /// A line that was a comment, without its colon and one space after it.
-    Comment(D),
+    Comment(Text<'a>),
     /// A valid `retry` field, in milliseconds; one that is too large for a `u64` is `u64::MAX`.
     /// It takes effect at once, wherever it stands.
     Retry(u64),
 }
 
-impl<'a> Item<'a, &'a [u8]> {
-    /// The same with text; only what is malformed is copied, into `scratch`.
-    pub(crate) fn decode(self, scratch: &'a mut String) -> Item<'a> {
-        match self {
-            Item::Event(event) => Item::Event(MessageEvent {
-                event_type: event.event_type,
-                data: text::decode(event.data, scratch),
-                last_event_id: event.last_event_id,
-            }),
-            Item::Comment(comment) => Item::Comment(text::decode(comment, scratch)),
-            Item::Retry(retry_ms) => Item::Retry(retry_ms),
-        }
-    }
-}
-
 /// An event as the standard dispatches it, borrowed until the decoder is called again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MessageEvent<'a, D = &'a str> {
+pub struct MessageEvent<'a> {
     /// The event type; `message` if the stream named none.
-    pub event_type: &'a str,
+    pub event_type: Text<'a>,
     /// The lines of data, joined by LF.
-    pub data: D,
+    pub data: Text<'a>,
     /// The ID that the stream had last set when this event ended; empty if none.
-    pub last_event_id: &'a str,
+    pub last_event_id: Text<'a>,
 }
 
 impl MessageEvent<'_> {
-    /// Copies the event, to keep it.
+    /// Copies the event, to keep it, as strings.
     pub fn to_owned(&self) -> OwnedMessageEvent {
         OwnedMessageEvent {
-            event_type: self.event_type.to_owned(),
-            data: self.data.to_owned(),
-            last_event_id: self.last_event_id.to_owned(),
+            event_type: self.event_type.to_str().into_owned(),
+            data: self.data.to_str().into_owned(),
+            last_event_id: self.last_event_id.to_str().into_owned(),
         }
     }
 }

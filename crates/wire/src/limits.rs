@@ -5,8 +5,7 @@ use core::fmt;
 
 /// The most that a [`Decoder`](crate::Decoder) accepts, all in bytes of the stream.
 ///
-/// They bound its memory: it holds at most one line and one event at a time, which malformed UTF-8
-/// can make three times as long.
+/// They bound its memory: it holds at most one line and one event at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -25,6 +24,19 @@ impl Default for Limits {
             event_bytes_max: 16 << 20,
             id_bytes_max: 4 << 10,
         }
+    }
+}
+
+impl Limits {
+    /// What has at most so many bytes exceeds none of them.
+    #[inline]
+    pub(crate) fn least(&self) -> usize {
+        let Self {
+            line_bytes_max,
+            event_bytes_max,
+            id_bytes_max,
+        } = *self;
+        line_bytes_max.min(event_bytes_max).min(id_bytes_max)
     }
 }
 

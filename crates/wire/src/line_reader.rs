@@ -63,6 +63,16 @@ impl LineReader {
         self.discarding = discarding;
     }
 
+    /// Adds to the line that is held. `ends`: its end and a blank line follow, and were taken.
+    #[inline]
+    pub(crate) fn add(&mut self, part: &[u8], ends: bool) {
+        scan::count(part.len());
+        self.held.extend_from_slice(part);
+        if ends {
+            self.at = Place::LineStart;
+        }
+    }
+
     /// Whether the next byte begins a line.
     #[inline]
     pub(crate) fn is_at_line_start(&self) -> bool {

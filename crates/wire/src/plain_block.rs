@@ -1,7 +1,6 @@
 //! The block that nearly every stream is made of, taken in one go.
 
-use core::ops::Range;
-
+use crate::field::without_space;
 use crate::limits::Limits;
 use crate::scan;
 
@@ -9,88 +8,102 @@ use crate::scan;
 /// such an event of which the chunk's end splits the data.
 ///
 /// What the decoder does with it line by line comes to the same, but takes twice the time: here
-/// there is no state between lines, the text is checked once, and nothing but the ID is copied.
+/// there is no state between lines, and nothing but the ID is copied.
 pub(crate) struct PlainBlock<'c> {
-    /// The block up to where its data ends, which all else is a place in.
-    pub(crate) bytes: &'c [u8],
-    pub(crate) id: Option<Range<usize>>,
+    pub(crate) id: Option<&'c [u8]>,
     /// Empty if there is none.
-    pub(crate) event_type: Range<usize>,
-    /// Where the line of data begins, with its name.
-    pub(crate) data_line: usize,
-    /// Where the data begins.
-    pub(crate) data: usize,
-    /// What follows the block, or `None` if the chunk ends in its data.
-    pub(crate) rest: Option<&'c [u8]>,
+    pub(crate) event_type: &'c [u8],
+    pub(crate) data: Data<'c>,
+}
+
+/// The data of a plain block.
+pub(crate) enum Data<'c> {
+    /// The data, and what follows the block.
+    Whole(&'c [u8], &'c [u8]),
+    /// The beginning of the line of data, with its name: the chunk ends in it.
+    Split(&'c [u8]),
+}
+
+impl<'c> Data<'c> {
+    /// The data that `input` begins with, or is in the middle of, if the block ends after it. What
+    /// is split is without the name here.
+    #[expect(clippy::inline_always, reason = "see `Decoder::plain_event`")]
+    #[inline(always)]
+    pub(crate) fn parse(input: &'c [u8]) -> Option<Self> {
+        let Some(at) = scan::line_end(input) else {
+            return Some(Self::Split(input));
+        };
+        match input.split_at_checked(at)? {
+            (data, [b'\n', b'\n', after @ ..] | [b'\r', b'\n', b'\r', b'\n', after @ ..]) => {
+                Some(Self::Whole(data, after))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl<'c> PlainBlock<'c> {
     /// The block at the beginning of `input`, or `None` if it is anything else, or exceeds a limit.
-    #[expect(clippy::inline_always, reason = "see `Decoder::plain_block`")]
+    #[expect(clippy::inline_always, reason = "see `Decoder::plain_event`")]
     #[inline(always)]
     pub(crate) fn parse(input: &'c [u8], limits: &Limits) -> Option<Self> {
-        let (mut id, mut event_type) = (None, 0..0);
+        let (mut id, mut event_type) = (None, None);
         let mut rest = input;
-        let after = loop {
-            let at = input.len() - rest.len();
+        let value = loop {
             match rest {
-                [b'd', b'a', b't', b'a', b':', after @ ..] => break after,
-                [b'i', b'd', b':', value @ ..] if id.is_none() => {
-                    let (range, next) = short_value(value, at + 3)?;
-                    if range.end - at > limits.line_bytes_max || range.len() > limits.id_bytes_max {
-                        return None;
-                    }
-                    (id, rest) = (Some(range), next);
-                }
+                [b'd', b'a', b't', b'a', b':', value @ ..] => break value,
                 // A second one is for the careful path, which checks the limits of both.
-                [b'e', b'v', b'e', b'n', b't', b':', value @ ..] if event_type.end == 0 => {
-                    let (range, next) = short_value(value, at + 6)?;
-                    if range.end - at > limits.line_bytes_max {
-                        return None;
-                    }
-                    (event_type, rest) = (range, next);
+                [b'i', b'd', b':', value @ ..] if id.is_none() => {
+                    let (value, next) = short_line(value)?;
+                    (id, rest) = (Some(value), next);
+                }
+                [b'e', b'v', b'e', b'n', b't', b':', value @ ..] if event_type.is_none() => {
+                    let (value, next) = short_line(value)?;
+                    (event_type, rest) = (Some(value), next);
                 }
                 _ => return None,
             }
         };
-        let data_line = input.len() - rest.len();
-        let (value, end) = match scan::line_end(after) {
-            Some(at) => after.split_at_checked(at)?,
-            None => (after, &[][..]),
+        let data = Data::parse(value)?;
+        let (block_bytes, value) = match data {
+            Data::Whole(data, after) => (input.len() - after.len(), data),
+            Data::Split(data) => (input.len(), data),
         };
-        let (bytes, _) = input.split_at_checked(input.len() - end.len())?;
-        let data = bytes.len() - value.len() + usize::from(value.first() == Some(&b' '));
-        if bytes.len() - data_line > limits.line_bytes_max
-            || bytes.len() - data + event_type.len() > limits.event_bytes_max
-        {
+        // What is shorter as a whole than the least limit exceeds none.
+        if block_bytes > limits.least() && exceeds(limits, id, event_type, value) {
             return None;
         }
-        let rest = match end {
-            [] => None,
-            [b'\n', b'\n', rest @ ..] | [b'\r', b'\n', b'\r', b'\n', rest @ ..] => Some(rest),
-            _ => return None,
-        };
         Some(Self {
-            bytes,
-            id,
-            event_type,
-            data_line,
-            data,
-            rest,
+            id: id.map(without_space),
+            event_type: event_type.map_or(&[][..], without_space),
+            data: match data {
+                Data::Whole(data, after) => Data::Whole(without_space(data), after),
+                Data::Split(_) => Data::Split(rest),
+            },
         })
     }
 }
 
-/// Where the value is that follows a colon, which `start` is the place after, and the next line.
+/// The value that follows a colon, with the space that may come first, and the next line.
 #[inline]
-fn short_value(value: &[u8], start: usize) -> Option<(Range<usize>, &[u8])> {
-    let (value, end) = value.split_at_checked(scan::first_control(value)?)?;
-    let space = usize::from(value.first() == Some(&b' '));
-    let range = start + space..start + value.len();
-    match end {
-        [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] => Some((range, rest)),
+fn short_line(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    match value.split_at_checked(scan::first_control(value)?)? {
+        (value, [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..]) => Some((value, rest)),
         _ => None, // such as a NUL, with which an ID is none
     }
+}
+
+/// Whether any limit is exceeded by a block of these values, which may begin with a space.
+fn exceeds(limits: &Limits, id: Option<&[u8]>, event_type: Option<&[u8]>, data: &[u8]) -> bool {
+    let id = id.unwrap_or(&[]);
+    let event_type = event_type.unwrap_or(&[]);
+    let line_bytes = (b"id:".len() + id.len())
+        .max(b"event:".len() + event_type.len())
+        .max(b"data:".len() + data.len());
+    let event_bytes = without_space(event_type).len() + without_space(data).len();
+    line_bytes > limits.line_bytes_max
+        || event_bytes > limits.event_bytes_max
+        || without_space(id).len() > limits.id_bytes_max
 }
 
 #[cfg(test)]
@@ -108,11 +121,11 @@ mod tests {
             "event:x\r\nid\u{3a}1\r\ndata:a\r\n\r\n",
         ] {
             let block = parse(plain).unwrap_or_else(|| panic!("{plain:?}"));
-            assert!(block.rest.is_some(), "{plain:?}");
+            assert!(matches!(block.data, Data::Whole(..)), "{plain:?}");
         }
         for split in ["data:", "data: ", "id: 1\ndata: a", "event:\r\ndata:a"] {
             let block = parse(split).unwrap_or_else(|| panic!("{split:?}"));
-            assert!(block.rest.is_none(), "{split:?}");
+            assert!(matches!(block.data, Data::Split(_)), "{split:?}");
         }
         for other in [
             "",

@@ -229,10 +229,10 @@ async fn a_resume_after_any_byte_continues_exactly() {
         let mut input = &whole.raw().as_bytes()[..cut];
         while let Some(item) = decoder.next(&mut input) {
             if let Ok(tidings_wire::Item::Event(event)) = item {
-                got.push(event.data.to_owned());
+                got.push(event.data.to_string());
             }
         }
-        let id = decoder.last_event_id().to_owned();
+        let id = decoder.last_event_id().to_string();
         let fields = [("last-event-id", id.as_str())];
         let mut rest = kit.connect().subscribe(target, &fields).await;
         got.extend(rest.data(12 - got.len()).await);

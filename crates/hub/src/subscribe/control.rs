@@ -18,15 +18,15 @@ struct End {
 /// Whether the hub itself says this, and not a publisher.
 pub(crate) fn is_control(event: &MessageEvent<'_>) -> bool {
     matches!(
-        event.event_type,
-        "tidings.gap" | "tidings.end" | "tidings.ping"
+        event.event_type.as_bytes(),
+        b"tidings.gap" | b"tidings.end" | b"tidings.ping"
     )
 }
 
 /// The sentence for stderr; none for a sign of life.
 pub(crate) fn sentence(event: &MessageEvent<'_>) -> Option<String> {
-    match event.event_type {
-        "tidings.gap" => Some(match serde_json::from_str(event.data) {
+    match event.event_type.as_bytes() {
+        b"tidings.gap" => Some(match serde_json::from_slice(event.data.as_bytes()) {
             Ok(Gap { from, to, reason }) => {
                 let why = match reason.as_str() {
                     "retention" => "the hub has forgotten them",
@@ -39,7 +39,7 @@ pub(crate) fn sentence(event: &MessageEvent<'_>) -> Option<String> {
             }
             Err(_) => format!("gap: {}", event.data),
         }),
-        "tidings.end" => Some(match serde_json::from_str(event.data) {
+        b"tidings.end" => Some(match serde_json::from_slice(event.data.as_bytes()) {
             Ok(End { reason }) => {
                 let why = match reason.as_str() {
                     "drain" => "it is stopping",
@@ -57,13 +57,15 @@ pub(crate) fn sentence(event: &MessageEvent<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use tidings_wire::Text;
+
     use super::*;
 
     fn said(event_type: &str, data: &str) -> Option<String> {
         sentence(&MessageEvent {
-            event_type,
-            data,
-            last_event_id: "",
+            event_type: event_type.into(),
+            data: data.into(),
+            last_event_id: Text::default(),
         })
     }
 

@@ -34,7 +34,7 @@ impl Output {
         if self.json {
             return self.object(event);
         }
-        self.out.write_all(event.data.as_bytes())?;
+        self.out.write_all(event.data.to_str().as_bytes())?;
         self.out.write_all(b"\n")
     }
 
@@ -54,9 +54,9 @@ impl Output {
 
     fn object(&mut self, event: &MessageEvent<'_>) -> io::Result<()> {
         let line = Line {
-            id: event.last_event_id,
-            event: event.event_type,
-            data: event.data,
+            id: &event.last_event_id.to_str(),
+            event: &event.event_type.to_str(),
+            data: &event.data.to_str(),
         };
         serde_json::to_writer(&mut self.out, &line)?;
         self.out.write_all(b"\n")

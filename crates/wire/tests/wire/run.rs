@@ -12,52 +12,25 @@ pub(crate) fn outcome<'c>(
     let mut said = Vec::new();
     for mut input in chunks {
         while let Some(item) = decoder.next(&mut input) {
-            said.push(said_of(item, str::to_owned));
+            said.push(said_of(item));
         }
         assert!(input.is_empty(), "the decoder left {} bytes", input.len());
     }
-    state(decoder, said)
-}
-
-/// Like [`outcome`], but by bytes, and every third item by text: it must not matter.
-pub(crate) fn outcome_by_bytes<'c>(
-    decoder: &mut Decoder,
-    chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Outcome {
-    let mut said = Vec::new();
-    for mut input in chunks {
-        loop {
-            let next = if said.len() % 3 == 2 {
-                let item = decoder.next(&mut input);
-                item.map(|item| said_of(item, str::to_owned))
-            } else {
-                let item = decoder.next_bytes(&mut input);
-                item.map(|item| said_of(item, |data| String::from_utf8_lossy(data).into_owned()))
-            };
-            let Some(next) = next else { break };
-            said.push(next);
-        }
-        assert!(input.is_empty(), "the decoder left {} bytes", input.len());
-    }
-    state(decoder, said)
-}
-
-fn state(decoder: &Decoder, said: Vec<Said>) -> Outcome {
     Outcome {
         said,
-        last_event_id: decoder.last_event_id().to_owned(),
+        last_event_id: decoder.last_event_id().to_string(),
         retry: decoder.retry_ms(),
     }
 }
 
-fn said_of<D>(item: Result<Item<'_, D>, DecodeError>, text: impl Fn(D) -> String) -> Said {
+fn said_of(item: Result<Item<'_>, DecodeError>) -> Said {
     match item {
         Ok(Item::Event(event)) => Said::Event {
-            event_type: event.event_type.to_owned(),
-            data: text(event.data),
-            last_event_id: event.last_event_id.to_owned(),
+            event_type: event.event_type.to_string(),
+            data: event.data.to_string(),
+            last_event_id: event.last_event_id.to_string(),
         },
-        Ok(Item::Comment(comment)) => Said::Comment(text(comment)),
+        Ok(Item::Comment(comment)) => Said::Comment(comment.to_string()),
         Ok(Item::Retry(retry_ms)) => Said::Retry(retry_ms),
         Err(DecodeError::LineTooLong { .. }) => Said::Error(Exceeded::Line),
         Err(DecodeError::EventTooLarge { .. }) => Said::Error(Exceeded::Event),
