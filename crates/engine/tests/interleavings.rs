@@ -455,13 +455,17 @@ impl Crowded {
                 Message::Page(page) => {
                     let mut ready = Vec::new();
                     self.crowd.accept(page, 0, &mut ready);
-                    ready.into_iter().for_each(|number| self.serve(number));
+                    for number in ready {
+                        self.serve(number);
+                    }
                 }
             }
         }
         let mut news = Vec::new();
         self.crowd.take_news(&mut news);
-        news.into_iter().for_each(|number| self.serve(number));
+        for number in news {
+            self.serve(number);
+        }
     }
 
     fn join(&mut self, located: Located, mut follower: Follower, is_new: bool) {
