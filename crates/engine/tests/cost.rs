@@ -4,8 +4,6 @@
 // Shuttle's primitives work only in its own tests.
 #![cfg(not(feature = "shuttle"))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::panic, reason = "a test fails by panicking")]
-#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(
     unsafe_code,
     reason = "an allocator that counts is the only way to see what is allocated"

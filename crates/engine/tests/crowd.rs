@@ -59,6 +59,26 @@ fn unframed(mut bytes: &[u8]) -> Vec<&[u8]> {
     pieces
 }
 
+/// Where the pieces of framed bytes begin, and where the last of them ends.
+fn boundaries(bytes: &[u8]) -> Vec<usize> {
+    let mut ends = vec![0];
+    for piece in unframed(bytes) {
+        ends.push(ends.last().unwrap() + FRAMING_BYTES + piece.len());
+    }
+    ends
+}
+
+/// How much of the bytes a socket takes: any number, or whole pieces.
+fn part(bytes: &[u8], taken: Index) -> usize {
+    let any = taken.index(2 * (bytes.len() + 1));
+    let boundaries = boundaries(bytes);
+    if any <= bytes.len() {
+        any
+    } else {
+        boundaries[any % boundaries.len()]
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Setup {
     limits: Limits,
@@ -592,13 +612,20 @@ impl World {
         let room = self.setup.limits.step_bytes_max;
         assert!(!bytes.is_empty() && bytes.len() < room + PIECE_BYTES_MAX + FRAMING_BYTES);
         assert!(unframed(bytes).len() <= self.setup.limits.step_events_max);
-        let written = taken.map_or(bytes.len(), |taken| taken.index(bytes.len() + 1));
+        let written = taken.map_or(bytes.len(), |taken| part(bytes, taken));
         let rest = self.crowd.took(member.number, span, written);
         assert!(rest.len() < PIECE_BYTES_MAX + FRAMING_BYTES);
+        assert!(rest.is_empty() || !boundaries(bytes).contains(&written));
         let received = [&bytes[..written], rest].concat();
         for piece in unframed(&received) {
             self.receive(member, piece);
         }
+        // Nobody asks again behind a span that is not full.
+        let is_all = written == bytes.len() && !span.is_full();
+        assert!(
+            !is_all || self.expected(member).next().is_none(),
+            "there is more"
+        );
     }
 
     fn receive(&mut self, member: &mut Member, piece: &[u8]) {
@@ -790,6 +817,31 @@ fn wants(selectors: &[Selector], event: &Truth) -> bool {
         Selector::Pattern(pattern) => event.topics.iter().any(|t| pattern.matches(t)),
         other => panic!("{other:?}"),
     })
+}
+
+/// It was begun before it expired, is not in the window any more, and longer than a span: what was
+/// read of it was as expired as the event, and was read again for ever.
+#[test]
+fn an_event_that_expires_while_it_is_sent_is_finished() {
+    let mut limits = Limits::default();
+    limits.window_bytes_max = 0;
+    limits.step_bytes_max = 1;
+    let retention = Retention::default();
+    let mut world = World::new(Setup { limits, retention });
+    world.join(0, vec![selector(0)], &Begin::Latest, &[], false);
+    let long = EventSpec {
+        topics: vec![0],
+        ttl_ms: Some(1000),
+        data_bytes: 20_000,
+    };
+    world.publish(&[long]);
+    world.serve();
+    let page = world.reads.remove(0).run();
+    world.accept(page, None, true);
+    assert_eq!(world.counted.bytes, PIECE_BYTES_MAX as u64);
+    world.run(Op::Advance(5000));
+    assert!(world.counted.events == 0);
+    world.finish();
 }
 
 proptest! {

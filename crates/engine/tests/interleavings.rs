@@ -10,22 +10,25 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
-use std::{collections::HashSet, future::poll_fn};
+use std::{
+    collections::{HashMap, HashSet},
+    future::poll_fn,
+};
 
 use bytes::Bytes;
 use shuttle::{
     future::block_on,
     rand::{Rng, thread_rng},
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
     thread,
 };
 use tidings::{
-    Committer, EndReason, Gap, GapReason, Hub, Idempotency, Limits, NewEvent, Publish,
-    PublishError, Selector, Start, Step, SubscribeError, Subscription,
+    Committer, Crowd, CrowdStep, EndReason, Gap, GapReason, Hub, Idempotency, Limits, Located,
+    LogPage, NewEvent, Publish, PublishError, Selector, Start, Step, SubscribeError, Subscription,
 };
 use tidings_log::{MemoryStorage, Options, Retention};
 
@@ -290,6 +293,15 @@ impl Follower {
         }
     }
 
+    /// Takes the pieces of a crowd's bytes, which are whole events here.
+    fn receive(&mut self, mut bytes: &[u8]) {
+        while let Some((length, rest)) = bytes.split_first() {
+            let (piece, rest) = rest.split_at(usize::from(*length));
+            self.frames.push(piece.to_vec());
+            bytes = rest;
+        }
+    }
+
     fn wants(&self, event: &Truth) -> bool {
         let topics = || event.topics.iter().filter_map(|t| TOPICS.get(*t));
         self.selectors.iter().any(|selector| match selector {
@@ -343,6 +355,194 @@ impl Follower {
             }
             _ => {}
         }
+    }
+}
+
+/// What a crowd's thread is told, beside the crowd's own bell.
+enum Message {
+    Join(Located, Box<Follower>),
+    Page(LogPage),
+}
+
+/// What a crowd's thread sleeps on.
+#[derive(Default)]
+struct Inbox {
+    rung: Mutex<(bool, Vec<Message>)>,
+    bell: Condvar,
+}
+
+impl Inbox {
+    fn ring(&self, message: Option<Message>) {
+        let mut rung = self.rung.lock().unwrap();
+        rung.0 = true;
+        rung.1.extend(message);
+        drop(rung);
+        self.bell.notify_one();
+    }
+
+    /// Sleeps until it rings. Without a ring it sleeps for ever.
+    fn wait(&self) -> Vec<Message> {
+        let mut rung = self.rung.lock().unwrap();
+        while !rung.0 {
+            rung = self.bell.wait(rung).unwrap();
+        }
+        rung.0 = false;
+        std::mem::take(&mut rung.1)
+    }
+
+    /// A thread that finds a place for a new member, and sends it in.
+    fn joiner(self: &Arc<Self>, hub: &Hub) -> thread::JoinHandle<()> {
+        let (inbox, hub) = (self.clone(), hub.clone());
+        thread::spawn(move || {
+            let follower = Box::new(Follower::new(&hub));
+            let start = pick(&[Start::Latest, Start::Earliest, Start::Last(2)]).clone();
+            let located = hub.locate(&follower.selectors, &start, 0).unwrap();
+            inbox.ring(Some(Message::Join(located, follower)));
+        })
+    }
+}
+
+/// A crowd on a thread of its own.
+struct Crowded {
+    hub: Hub,
+    inbox: Arc<Inbox>,
+    crowd: Crowd,
+    members: HashMap<u32, Follower>,
+    there: mpsc::Sender<()>,
+    done: Vec<Follower>,
+}
+
+impl Crowded {
+    /// Serves until `count` members came to their end. Gives them back, and the thread's inbox.
+    fn spawn(
+        hub: &Hub,
+        there: &mpsc::Sender<()>,
+        count: usize,
+    ) -> (Arc<Inbox>, thread::JoinHandle<Vec<Follower>>) {
+        let inbox = Arc::<Inbox>::default();
+        let woken = inbox.clone();
+        let crowd = hub.crowd(
+            |piece, out| {
+                out.push(u8::try_from(piece.len()).unwrap());
+                out.extend_from_slice(piece);
+            },
+            move || woken.ring(None),
+        );
+        let mut crowded = Self {
+            hub: hub.clone(),
+            inbox: inbox.clone(),
+            crowd,
+            members: HashMap::new(),
+            there: there.clone(),
+            done: Vec::new(),
+        };
+        let serving = thread::spawn(move || {
+            while crowded.done.len() < count {
+                crowded.turn();
+            }
+            crowded.done
+        });
+        (inbox, serving)
+    }
+
+    fn turn(&mut self) {
+        for message in self.inbox.wait() {
+            match message {
+                Message::Join(located, follower) => {
+                    self.join(located, *follower, true);
+                    let _ = self.there.send(());
+                }
+                Message::Page(page) => {
+                    let mut ready = Vec::new();
+                    self.crowd.accept(page, 0, &mut ready);
+                    for number in ready {
+                        self.serve(number);
+                    }
+                }
+            }
+        }
+        let mut news = Vec::new();
+        self.crowd.take_news(&mut news);
+        for number in news {
+            self.serve(number);
+        }
+    }
+
+    fn join(&mut self, located: Located, mut follower: Follower, is_new: bool) {
+        match self.crowd.join(located) {
+            Ok(number) => {
+                follower.at = self.crowd.position(number).sequence;
+                if is_new {
+                    follower.after = follower.at;
+                }
+                self.members.insert(number, follower);
+                self.serve(number);
+            }
+            Err(SubscribeError::Closed) => {
+                follower.end = Some(EndReason::Drain);
+                self.done.push(follower);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Has a member take all that there is, in parts.
+    fn serve(&mut self, number: u32) {
+        while let Some(mut follower) = self.members.remove(&number) {
+            let step = self.crowd.step(number, 0);
+            let is_over = match &step {
+                Some(CrowdStep::Span(span)) => {
+                    let bytes = span.bytes();
+                    let written = thread_rng().gen_range(0..bytes.len() + 1);
+                    let written = *pick(&[bytes.len(), bytes.len(), written]);
+                    let rest = self.crowd.took(number, span, written);
+                    follower.receive(&[bytes.get(..written).unwrap(), rest].concat());
+                    follower
+                        .frames
+                        .last()
+                        .is_some_and(|f| f.ends_with(b"data: end\n\n"))
+                }
+                Some(CrowdStep::Gap(gap)) => {
+                    follower.gaps.push(gap.clone());
+                    false
+                }
+                Some(CrowdStep::End(reason)) => {
+                    follower.end = Some(*reason);
+                    true
+                }
+                Some(CrowdStep::Behind(_) | CrowdStep::Waiting) | None => false,
+                Some(step) => panic!("{step:?}"),
+            };
+            follower.at = self.crowd.position(number).sequence;
+            if is_over {
+                self.crowd.leave(number);
+                self.done.push(follower);
+                return;
+            }
+            match step {
+                Some(CrowdStep::Span(_)) if thread_rng().gen_bool(0.2) => {
+                    return self.resume(number, follower);
+                }
+                Some(CrowdStep::Span(_) | CrowdStep::Gap(_)) => {
+                    self.members.insert(number, follower);
+                }
+                waits => {
+                    self.members.insert(number, follower);
+                    if let Some(CrowdStep::Behind(read)) = waits {
+                        let inbox = self.inbox.clone();
+                        thread::spawn(move || inbox.ring(Some(Message::Page(read.run()))));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn resume(&mut self, number: u32, follower: Follower) {
+        let start = Start::After(format!("e:{}", follower.at));
+        self.crowd.leave(number);
+        let located = self.hub.locate(&follower.selectors, &start, 0).unwrap();
+        self.join(located, follower, false);
     }
 }
 
@@ -522,5 +722,75 @@ fn a_closing_hub_answers_every_publisher() {
         world.committer.join().unwrap();
         let acknowledged = receipts.iter().flatten().count() as u64;
         assert_eq!(world.hub.stats().log_next, 1 + acknowledged);
+    });
+}
+
+#[test]
+fn the_seam_is_as_tight_in_a_crowd() {
+    explore(3000, || {
+        let world = World::begin(None);
+        let (there, here) = mpsc::channel();
+        let (inbox, serving) = Crowded::spawn(&world.hub, &there, 2);
+        let early = inbox.joiner(&world.hub);
+        let publishers = [world.publisher("p", 3), world.publisher("q", 2)];
+        let late = inbox.joiner(&world.hub);
+        for thread in publishers.into_iter().chain([early, late]) {
+            thread.join().unwrap();
+        }
+        for _ in 0..2 {
+            here.recv().unwrap();
+        }
+        world.publish_end();
+        let followers = serving.join().unwrap();
+        let truth = world.finish();
+        for follower in followers {
+            follower.check(&truth);
+            assert!(follower.gaps.is_empty(), "{:?}", follower.gaps);
+            assert_eq!(follower.end, None);
+        }
+    });
+}
+
+#[test]
+fn a_drain_ends_every_member_of_a_crowd() {
+    explore(3000, || {
+        let world = World::begin(None);
+        let (there, _here) = mpsc::channel();
+        let (inbox, serving) = Crowded::spawn(&world.hub, &there, 3);
+        let joiners = [(); 2].map(|()| inbox.joiner(&world.hub));
+        let publisher = world.publisher("p", 2);
+        let late = inbox.joiner(&world.hub);
+        world.hub.close_to_subscribers();
+        while world.hub.end(1, EndReason::Drain) > 0 {}
+        for thread in joiners.into_iter().chain([publisher, late]) {
+            thread.join().unwrap();
+        }
+        let followers = serving.join().unwrap();
+        let truth = world.finish();
+        for follower in followers {
+            follower.check(&truth);
+            assert_eq!(follower.end, Some(EndReason::Drain));
+        }
+    });
+}
+
+/// As [`one_who_waits_at_the_tail_is_woken`].
+#[test]
+fn a_crowd_that_waits_at_the_tail_is_woken() {
+    explore(20_000, || {
+        let (hub, mut committer) = some_hub(None);
+        let (there, here) = mpsc::channel();
+        let (inbox, serving) = Crowded::spawn(&hub, &there, 1);
+        inbox.joiner(&hub).join().unwrap();
+        here.recv().unwrap();
+        let all = || TOPICS.iter().map(|topic| topic.parse().unwrap());
+        for data in ["one", "end"] {
+            let event = NewEvent::with(all(), None, None, data);
+            let ticket = hub.publish(Publish::new(vec![event])).unwrap();
+            committer.step(0);
+            ticket.wait().unwrap();
+        }
+        let followers = serving.join().unwrap();
+        assert_eq!(followers.iter().map(|f| f.frames.len()).sum::<usize>(), 2);
     });
 }

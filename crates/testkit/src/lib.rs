@@ -28,5 +28,5 @@ pub use client::{Client, Head, Response};
 pub use clock::{EPOCH_MS, now_ms, random};
 pub use disk::{Disk, Fault};
 pub use events::Events;
-pub use kit::{EPOCH, Kit, Setup};
+pub use kit::{EPOCH, Kit, Setup, on_hyper};
 pub use patience::{PATIENCE, soon};

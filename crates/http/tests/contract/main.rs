@@ -3,6 +3,9 @@
 //! Time is paused in all tests but those of `sockets`, where the kernel matters. They are one
 //! program, so that they are linked once: `cargo test -p tidings-http --test contract drain::`
 //! runs a file of them.
+//!
+//! All of them hold on both paths: here plain streams are on a shard, and `contract_on_hyper` runs
+//! the same tests with hyper serving those too.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,6 +27,7 @@ mod metrics;
 mod publish;
 mod publish_errors;
 mod replay;
+mod shards;
 mod sockets;
 mod stall;
 mod subscribe;
