@@ -32,8 +32,9 @@ impl Document {
         };
         let load = match tools.yardstick {
             Some(_) => {
-                "Fan-out and idle followers are measured with an independent load generator that \
-                 checks every delivery, and against its floor."
+                "Fan-out, paced and at full speed, is measured with an independent load generator \
+                 that checks every delivery, and all floors are its own; the rest with the load of \
+                 `bench/peers`, which checks as much."
             }
             None => "Load and floor are those of `bench/peers`.",
         };
@@ -41,7 +42,9 @@ impl Document {
             "# Benchmarks\n\nWritten by `{command} --write`; do not edit. All figures of a table are \
              of one run on one machine, the peer's and the floor's too: compare within a table, not \
              across machines. No test depends on any of them.\n\n- Date: {}\n- Machine: {}\n- \
-             Compiler: {}\n- {placed}\n- {load} Everything is HTTP/1.1 on loopback.\n- The floor is \
+             Compiler: {}\n- {placed}\n- {load} Everything is on loopback, over HTTP/1.1 without TLS \
+             but where it says HTTP/2.\n- CPU is the server's, user and system; the kernel counts it in \
+             hundredths of a second. Memory is the proportional set size of its process.\n- The floor is \
              a program that does nothing but the writes themselves. No server can do with less.\n",
             date.trim(),
             machine(),

@@ -44,7 +44,8 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
         ]);
     }
     let method = format!(
-        "{subscribers} subscribers connect at once, wait for {idle} s without a heartbeat, then for \
+        "{subscribers} subscribers connect at once (where the listener's queue is full, the kernel \
+         tries again after a second), wait for {idle} s without a heartbeat, then for \
          {beat} s in which the hub sends one to each (every 15 s; likewise axum; the others have \
          none). Memory is the growth of the server's proportional set size from before the first to \
          the end; what the kernel keeps for a socket is not in it. `heard from` are subscribers that \

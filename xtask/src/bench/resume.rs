@@ -8,13 +8,14 @@ use super::server::{Kind, Server};
 use super::tools::Tools;
 use crate::table::Table;
 
-const HEADS: [&str; 11] = [
+const HEADS: [&str; 12] = [
     "server",
     "events are",
     "subscribers",
     "all caught up after, s",
     "deliveries/s",
     "CPU per delivery, µs",
+    "reads of the log",
     "load busy, %",
     "memory growth at most, KiB",
     "others' p99 before, ms",
@@ -35,12 +36,12 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
     for kind in tools.servers(&[Kind::Floor, Kind::Hub]) {
         if kind == Kind::Floor {
             let figures = floor(tools, events, crowd)?;
-            row(&mut table, kind, "prepared blocks", crowd, &figures);
+            row(&mut table, kind, "prepared blocks", crowd, &figures, "-");
             continue;
         }
         for (place, push_out) in [("in memory", "0"), ("on disk", PUSH_OUT_MIB)] {
-            let figures = resume(tools, events, crowd, push_out)?;
-            row(&mut table, kind, place, crowd, &figures);
+            let (figures, reads) = resume(tools, events, crowd, push_out)?;
+            row(&mut table, kind, place, crowd, &figures, &reads);
         }
     }
     let method = format!(
@@ -57,14 +58,16 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
     })
 }
 
-fn resume(tools: &Tools, events: &str, crowd: &str, push_out: &str) -> Result<Figures> {
+/// The figures, and how often the hub says that it read its log.
+fn resume(tools: &Tools, events: &str, crowd: &str, push_out: &str) -> Result<(Figures, String)> {
     let server = Server::start(Kind::Hub, tools)?;
     let process = server.process_id();
     let mut arguments = vec!["--name", Kind::Hub.name(), "--pid", &process];
     arguments.extend(["--url", &server.subscribe, "--pub-url", &server.publish]);
     arguments.extend(["--subs", crowd, "--events", events]);
     arguments.extend(["--push-out-mib", push_out]);
-    tools.peer("resume", &arguments)
+    let figures = tools.peer("resume", &arguments)?;
+    Ok((figures, server.metric("tidings_log_reads_total")?))
 }
 
 fn floor(tools: &Tools, events: &str, crowd: &str) -> Result<Figures> {
@@ -79,7 +82,7 @@ fn floor(tools: &Tools, events: &str, crowd: &str) -> Result<Figures> {
     tools.peer("fanout", &arguments)
 }
 
-fn row(table: &mut Table, kind: Kind, place: &str, crowd: &str, figures: &Figures) {
+fn row(table: &mut Table, kind: Kind, place: &str, crowd: &str, figures: &Figures, reads: &str) {
     table.row([
         kind.name().to_owned(),
         place.to_owned(),
@@ -87,6 +90,7 @@ fn row(table: &mut Table, kind: Kind, place: &str, crowd: &str, figures: &Figure
         figures.fixed("secs", 2),
         figures.rate("per_s"),
         figures.fixed("us_cpu_per_delivery", 2),
+        reads.to_owned(),
         figures.percent("load_busy"),
         figures.fixed("peak_growth_kib", 0),
         figures.ms("calm_us.p99"),

@@ -106,6 +106,15 @@ impl Server {
         })
     }
 
+    /// What the hub says of itself under this name.
+    pub(super) fn metric(&self, name: &str) -> Result<String> {
+        let answer = ureq::get(format!("{}/metrics", self.base)).call()?;
+        let text = answer.into_body().read_to_string()?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        let value = value.with_context(|| format!("the hub has no metric {name}"))?;
+        Ok(value.trim().to_owned())
+    }
+
     pub(super) fn process_id(&self) -> String {
         match &self.process {
             Process::Hub(hub) => hub.process_id().to_string(),

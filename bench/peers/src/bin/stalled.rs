@@ -69,33 +69,17 @@ fn main() -> Result<()> {
     load.wait_until_ready(Instant::now(), LIMIT)?;
     load.publishers(&options.pub_url, LINES, "bench0", options.size)?;
     let live = options.live as u64;
-    load.run(
-        plan(options.calm_events, options.rate),
-        options.calm_events * live,
-        STALL,
-    )?;
+    let mut sent = 0;
+    let calm_growth_kib = publish(&options, options.calm_events, &mut sent, &mut load)?;
     let calm = std::mem::take(&mut load.tally.latency);
 
     let stalled = (0..options.subs)
         .map(|_| stall(&options.url))
         .collect::<Result<Vec<_>>>()?;
     let server = Usage::of(options.pid)?;
-    let (expected, mut peak_kib) = (
-        (options.calm_events + options.events) * live,
-        server.memory_kib,
-    );
+    let expected = (options.calm_events + options.events) * live;
     let start = Instant::now();
-    // In parts, to look at the memory between them.
-    let mut sent = options.calm_events;
-    for _ in 0..PARTS {
-        sent += options.events / PARTS;
-        load.run(
-            plan(options.events / PARTS, options.rate),
-            sent * live,
-            STALL,
-        )?;
-        peak_kib = peak_kib.max(memory_kib(options.pid)?);
-    }
+    let growth_kib = publish(&options, options.events, &mut sent, &mut load)?;
     let seconds = start.elapsed().as_secs_f64();
     let used = Usage::of(options.pid)?.since(&server);
     let mut report = Report::default();
@@ -104,7 +88,7 @@ fn main() -> Result<()> {
         "name": options.name, "subs": options.subs, "events": options.events,
         "live": options.live, "bad": load.refused, "closed": load.closed,
         "calm_us": calm.json(), "busy_us": load.tally.latency.json(),
-        "peak_growth_kib": peak_kib - server.memory_kib, "server_busy": used.cpu_s() / seconds,
+        "calm_growth_kib": calm_growth_kib, "peak_growth_kib": growth_kib, "server_busy": used.cpu_s() / seconds,
     }));
     drop(stalled);
     println!("{report}");
@@ -112,6 +96,19 @@ fn main() -> Result<()> {
 }
 
 const PARTS: u64 = 20;
+
+/// Publishes in parts, and answers how far the server's memory grew at most, seen between them.
+fn publish(options: &Options, events: u64, sent: &mut u64, load: &mut Load) -> Result<f64> {
+    let before_kib = memory_kib(options.pid)?;
+    let mut peak_kib = before_kib;
+    for _ in 0..PARTS {
+        *sent += events / PARTS;
+        let expected = *sent * options.live as u64;
+        load.run(plan(events / PARTS, options.rate), expected, STALL)?;
+        peak_kib = peak_kib.max(memory_kib(options.pid)?);
+    }
+    Ok(peak_kib - before_kib)
+}
 
 fn plan(events: u64, rate: u64) -> Plan {
     Plan { events, rate }
