@@ -28,7 +28,8 @@ use crate::{
     window::Channel,
 };
 
-/// Subscribers that one thread serves, see the [module](self). Dropping it ends them all.
+/// Subscribers that one thread serves: sockets by the thousand, without a task for each. Dropping it
+/// ends them all.
 pub struct Crowd {
     shared: Arc<Shared>,
     bell: Arc<Bell>,

@@ -13,12 +13,16 @@
 // Shuttle's primitives work only in its own tests.
 #![cfg(not(feature = "shuttle"))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use proptest::{
@@ -233,6 +237,10 @@ struct Truth {
 }
 
 /// A member, and how far what it received reaches.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what it was told, each thing by itself"
+)]
 struct Member {
     number: u32,
     selectors: Vec<Selector>,
@@ -797,7 +805,7 @@ impl EventSpec {
             if data.len() >= spec.data_bytes {
                 break;
             }
-            data.push_str(&format!("{sequence}.{at} "));
+            write!(data, "{sequence}.{at} ").unwrap();
         }
         data.truncate(spec.data_bytes);
         data

@@ -210,14 +210,14 @@ impl Reader {
     /// The next bytes of the stream.
     pub(crate) fn take(&mut self, run: &Run, subscriber: usize, mut bytes: &[u8]) {
         let now_ns = run.now_ns();
-        while let Some(item) = self.decoder.next_bytes(&mut bytes) {
+        while let Some(item) = self.decoder.next(&mut bytes) {
             // What exceeds a limit is none of ours: it will be missed where it was.
             let Ok(Item::Event(event)) = item else {
                 continue;
             };
             if event.event_type == "tidings.gap" {
                 run.count(|tally| tally.gaps += 1);
-            } else if let Some(mark) = Mark::parse(event.data) {
+            } else if let Some(mark) = Mark::parse(event.data.as_ref()) {
                 run.arrive(subscriber, mark, now_ns);
             }
         }
