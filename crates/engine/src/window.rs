@@ -4,7 +4,7 @@
 //!
 //! A [`Channel`] is what is followed: a topic, or a pattern that somebody subscribed to. It holds
 //! its events as `(sequence, frame)` in order, and whom to tell of more. Frames are slices
-//! of the buffer that the commit wrote, so an event is in memory once, however many channels and
+//! of one buffer for each commit, so an event is in memory once, however many channels and
 //! subscribers it reaches.
 //!
 //! A topic has a channel while it has events in the window or subscribers; a pattern while it has

@@ -286,7 +286,7 @@ impl Server {
 
 /// What the kernel takes for a client beyond what is on its way. It would take megabytes otherwise,
 /// and a slow client would cost those.
-const UNSENT_BYTES_MAX: u32 = 128 << 10;
+const UNSENT_BYTES_MAX: u32 = 32 << 10;
 
 /// Small writes go out at once, and a peer that vanished is noticed.
 fn tune(socket: &std::net::TcpStream, config: &Config) {

@@ -11,9 +11,7 @@ const BATCH_BYTES_MAX: usize = 1 << 30;
 
 /// Records that will be committed together, in one contiguous buffer.
 ///
-/// The buffer is written to the file as it is, and the frames that
-/// [`Writer::commit`](crate::Writer::commit) gives back are slices of it: an event's bytes are
-/// copied once, when they are pushed.
+/// The buffer is written to the file as it is.
 #[derive(Debug)]
 pub struct Batch {
     pub(crate) buffer: Vec<u8>,
@@ -50,9 +48,11 @@ pub struct Checkpoint {
 }
 
 impl Batch {
-    pub(crate) fn new(begin: &Begin, capacity: usize) -> Self {
+    /// An empty batch, in the memory of one before.
+    pub(crate) fn new(begin: &Begin, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
         Self {
-            buffer: Vec::with_capacity(capacity),
+            buffer,
             starts: Vec::new(),
             first: begin.first,
             time_ms: begin.time_ms,
@@ -168,6 +168,7 @@ pub struct Committed {
     pub last: u64,
     /// The time that the records carry. Unix milliseconds.
     pub time_ms: u64,
-    /// The frames in sequence order: slices of one buffer.
+    /// The frames in sequence order: slices of one buffer that holds nothing else, so what is kept of
+    /// a commit costs what its frames do.
     pub frames: Vec<Bytes>,
 }

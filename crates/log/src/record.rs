@@ -195,11 +195,6 @@ impl<'a> Record<'a> {
     pub(crate) fn topics(&self) -> Topics<'a> {
         Topics(Fields(self.topics))
     }
-
-    /// Where the frame begins, from the beginning of the record.
-    pub(crate) fn frame_at(&self) -> usize {
-        widen(self.head.frame_at)
-    }
 }
 
 /// Walks the topics of a verified record.

@@ -126,7 +126,7 @@ pub fn open(
         active,
         salt: header.salt,
         last_time_ms,
-        batch_bytes: 0,
+        spare: Vec::new(),
         poison: None,
         doomed: std::collections::VecDeque::new(),
         helper: None,

@@ -275,7 +275,7 @@ impl Segment {
     }
 
     /// Makes the records of a synced commit visible.
-    pub(crate) fn publish(&self, buffer: &Bytes, starts: &[u32], time_ms: u64) -> Vec<Bytes> {
+    pub(crate) fn publish(&self, buffer: &[u8], starts: &[u32], time_ms: u64) -> Vec<Bytes> {
         let base = self.len();
         let frames = self.index_commit(buffer, starts, base);
         if self.records() == 0 {
@@ -288,9 +288,10 @@ impl Segment {
         frames
     }
 
-    fn index_commit(&self, buffer: &Bytes, starts: &[u32], base: u64) -> Vec<Bytes> {
+    /// Adds a commit's records to the index, and returns their frames.
+    fn index_commit(&self, buffer: &[u8], starts: &[u32], base: u64) -> Vec<Bytes> {
         let index = Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner));
-        let mut frames = Vec::with_capacity(starts.len());
+        let mut frames: Vec<&[u8]> = Vec::with_capacity(starts.len());
         for part in starts.chunks(INDEX_AT_ONCE) {
             let Index::Memory(index) = &*index else { break };
             let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
@@ -301,11 +302,12 @@ impl Segment {
                     continue;
                 };
                 index.insert(narrow_offset(base) + start, self.salt, &record);
-                let frame_at = widen(*start) + record.frame_at();
-                frames.push(buffer.slice(frame_at..frame_at + record.frame.len()));
+                frames.push(record.frame);
             }
         }
-        frames
+        let mut rest = Bytes::from(frames.concat());
+        let lengths = frames.iter().map(|frame| frame.len());
+        lengths.map(|length| rest.split_to(length)).collect()
     }
 
     /// Writes the index to its file, lets go of the memory, and cuts off what was written ahead.
