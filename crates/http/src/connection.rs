@@ -45,6 +45,7 @@ where
     let io = Patient::new(io, stall_max, shared.stream.counters.clone());
     let first = timeout(Duration::from_millis(config.head_ms_max), sniff(io));
     let first = tokio::select! {
+        biased; // what a shard has read already is under way, also in a drain
         first = first => first,
         // Browsers open connections ahead of need: a drain does not wait for those.
         () = shared.drained() => return Ok(()),
@@ -83,6 +84,7 @@ where
         .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     tokio::select! {
+        biased; // likewise
         outcome = &mut connection => return outcome,
         () = shared.drained() => {}
     }

@@ -36,7 +36,7 @@ use tidings::{
 use super::{
     inbox::{Job, Message},
     link::{Link, Release, read_now, write_now},
-    request::{self, LAST_CHUNK, Plain, Post, Subscribe, chunk},
+    request::{self, LAST_CHUNK, Post, Request, Subscribe, chunk},
     wheel::Wheel,
 };
 use crate::{
@@ -69,7 +69,11 @@ const READS_MAX: usize = 4;
 /// What a client sends beside its request is read and dropped, so much of it in one turn.
 const DROPS_TURN: usize = 16;
 
-/// A request's head that does not fit is read by hyper.
+/// How long the rest of a body is waited for here. Many clients send it behind the head, in a packet
+/// of its own; who takes longer is hyper's.
+const BODY_MS_MAX: u64 = 200;
+
+/// A request that does not fit is read by hyper.
 const SCRATCH_BYTES: usize = 16 << 10;
 
 /// Sockets, and the subscribers behind them. See the [module](self).
@@ -151,8 +155,10 @@ enum Room {
 }
 
 enum State {
-    /// Its request is waited for.
-    Head,
+    /// Its request is waited for. This much of it is there.
+    Head(Box<[u8]>),
+    /// The head is there, and this much of the body.
+    Body(Box<[u8]>),
     /// What it published is being committed.
     Publishing(Box<Publishing>),
     /// The disk is read for the place where it begins.
@@ -212,7 +218,7 @@ impl<L: Link> Shard<L> {
         self.serial = self.serial.wrapping_add(1);
         let slot = self.connections.insert(Connection {
             link,
-            state: State::Head,
+            state: State::Head(Box::default()),
             rest: None,
             since_ms: self.now_ms,
             armed: u64::MAX,
@@ -267,7 +273,8 @@ impl<L: Link> Shard<L> {
             Message::Answered(token, answer) => self.accept_answer(token, answer),
             Message::Drained => {
                 self.drained = true;
-                self.close_all(|state| matches!(state, State::Head));
+                self.close_all(|state| matches!(state, State::Head(_)));
+                self.give_up_bodies();
             }
             Message::Over => {
                 self.drained = true;
@@ -386,7 +393,8 @@ impl<L: Link> Shard<L> {
         let member = match connection.state {
             State::Streaming(member) => member,
             State::Ending(_) | State::Answering => return Ok(Served::Ended),
-            State::Head | State::Publishing(_) | State::Locating(_) => return Ok(Served::Idle),
+            // Nothing is written before there is an answer.
+            _ => return Ok(Served::Idle),
         };
         while let Some(step) = self.crowd.step(member, self.unix_ms) {
             let bytes = match step {
@@ -438,7 +446,7 @@ impl<L: Link> Shard<L> {
             return;
         };
         match &mut connection.state {
-            State::Head => return self.read_request(slot),
+            State::Head(_) | State::Body(_) => return self.read_request(slot),
             // What follows a publish is the next request. It is read when this one was answered.
             State::Publishing(publishing) => return publishing.is_more = true,
             State::Answering if !connection.close => return,
@@ -464,23 +472,44 @@ impl<L: Link> Shard<L> {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
-        let read = match read_now(&mut connection.link, &mut self.scratch) {
+        let (State::Head(before) | State::Body(before)) = &connection.state else {
+            return;
+        };
+        let held = before.len();
+        if let Some(start) = self.scratch.get_mut(..held) {
+            start.copy_from_slice(before);
+        }
+        let room = self.scratch.get_mut(held..).unwrap_or_default();
+        let read = match read_now(&mut connection.link, room) {
             Ok(None) => return,
             Ok(Some(0)) => return self.close(slot, Ok(())),
-            Ok(Some(read)) => read,
+            Ok(Some(read)) => held + read,
             Err(error) => return self.close(slot, Err(error)),
         };
         let bytes = self.scratch.get(..read).unwrap_or_default();
         let streams = &self.server.stream.counters.streams;
         let full = streams.load(Ordering::Relaxed) >= self.server.stream.config.subscribers_max;
         match request::parse(bytes, &self.server) {
-            Some(Plain::Subscribe(request)) if !full && !self.server.is_draining() => {
+            Request::Partial { is_head_whole } if read < SCRATCH_BYTES => {
+                let bytes = bytes.into();
+                let is_new = matches!(connection.state, State::Head(_));
+                connection.state = if is_head_whole {
+                    State::Body(bytes)
+                } else {
+                    State::Head(bytes)
+                };
+                if is_head_whole && is_new {
+                    connection.since_ms = self.now_ms;
+                    self.arm(slot);
+                }
+            }
+            Request::Subscribe(request) if !full && !self.server.is_draining() => {
                 connection.close = request.close || request.is_more;
                 // It may have gone with that.
                 self.readable.push_back(slot);
                 self.locate(slot, request);
             }
-            Some(Plain::Publish(post)) => {
+            Request::Publish(post) => {
                 connection.close = post.close;
                 self.publish(slot, post);
             }
@@ -488,6 +517,26 @@ impl<L: Link> Shard<L> {
                 let first = Bytes::copy_from_slice(bytes);
                 self.release(slot, Release::ToHyper(first));
             }
+        }
+    }
+
+    /// A body that does not come at once is hyper's.
+    fn give_up_body(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        if let State::Body(bytes) = &mut connection.state {
+            let bytes = Bytes::from(std::mem::take(bytes));
+            self.release(slot, Release::ToHyper(bytes));
+        }
+    }
+
+    fn give_up_bodies(&mut self) {
+        let bodies = |connection: &Connection<L>| matches!(connection.state, State::Body(_));
+        let waiting = self.connections.iter().filter(|(_, c)| bodies(c));
+        let slots: Vec<u32> = waiting.map(|(slot, _)| narrow(slot)).collect();
+        for slot in slots {
+            self.give_up_body(slot);
         }
     }
 
@@ -574,7 +623,7 @@ impl<L: Link> Shard<L> {
         let Some(connection) = connection.filter(|connection| connection.serial == serial) else {
             return;
         };
-        match std::mem::replace(&mut connection.state, State::Head) {
+        match std::mem::replace(&mut connection.state, State::Answering) {
             State::Locating(request) => self.open(slot, &request, located),
             other => connection.state = other,
         }
@@ -682,7 +731,8 @@ impl<L: Link> Shard<L> {
         };
         let patience_ms = match connection.state {
             _ if connection.room == Room::None => config.stall_ms_max,
-            State::Head => config.head_ms_max,
+            State::Head(_) => config.head_ms_max,
+            State::Body(_) => BODY_MS_MAX.min(config.body_ms_max),
             State::Streaming(_) => u64::from(connection.heartbeat_ms),
             // Nothing is due: the hub is at work for it, or its answer is on the way.
             _ => config.stall_ms_max,
@@ -720,7 +770,8 @@ impl<L: Link> Shard<L> {
                 let message = "the client took nothing for longer than `stall` allows";
                 self.close(slot, Err(io::Error::new(io::ErrorKind::TimedOut, message)));
             }
-            State::Head if quiet_ms >= config.head_ms_max => self.close(slot, Ok(())),
+            State::Head(_) if quiet_ms >= config.head_ms_max => self.close(slot, Ok(())),
+            State::Body(_) => self.give_up_body(slot),
             State::Streaming(member) if quiet_ms >= u64::from(connection.heartbeat_ms) => {
                 self.heartbeat(slot, member);
             }
@@ -761,7 +812,8 @@ impl<L: Link> Shard<L> {
         if connection.close {
             return self.release(slot, Release::Linger);
         }
-        let ended = std::mem::replace(&mut connection.state, State::Head);
+        let next = State::Head(Box::default());
+        let ended = std::mem::replace(&mut connection.state, next);
         connection.held.1 = None;
         connection.since_ms = self.now_ms;
         if let State::Ending(member) = ended {

@@ -21,11 +21,17 @@ use crate::{
 /// Fields of a head that a shard looks at. With more it is hyper's.
 const FIELDS_MAX: usize = 64;
 
-/// A request that a shard serves.
+/// What a connection has sent so far.
 #[derive(Debug)]
-pub(crate) enum Plain {
+pub(crate) enum Request {
+    /// Not all of it is there. With a whole head, only the body is not.
+    Partial {
+        is_head_whole: bool,
+    },
     Subscribe(Subscribe),
     Publish(Post),
+    /// It is for hyper to say what this is.
+    Other,
 }
 
 /// `GET /events` over HTTP/1.1, without a body, that may be answered.
@@ -48,16 +54,31 @@ pub(crate) struct Post {
     pub(crate) close: bool,
 }
 
-/// The request that `bytes` are. `None`: it is for hyper to say what this is.
+/// The request that `bytes` are.
 ///
-/// Nothing is refused here. Whatever is unusual, wrong or not all there goes to hyper, which has an
-/// answer to everything.
-pub(crate) fn parse(bytes: &[u8], server: &Shared) -> Option<Plain> {
+/// Nothing is refused here. Whatever is unusual or wrong goes to hyper, which has an answer to
+/// everything.
+pub(crate) fn parse(bytes: &[u8], server: &Shared) -> Request {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut request = httparse::Request::new(&mut fields);
-    let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else {
-        return None;
-    };
+    match request.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => {
+            plain(&request, length, bytes, server).unwrap_or(Request::Other)
+        }
+        Ok(httparse::Status::Partial) => Request::Partial {
+            is_head_whole: false,
+        },
+        Err(_) => Request::Other,
+    }
+}
+
+/// The request with a head of `length` bytes, if it is plain.
+fn plain(
+    request: &httparse::Request<'_, '_>,
+    length: usize,
+    bytes: &[u8],
+    server: &Shared,
+) -> Option<Request> {
     let config = &server.stream.config;
     let is_plain = request.version == Some(1)
         && length <= config.head_bytes_max
@@ -75,20 +96,24 @@ pub(crate) fn parse(bytes: &[u8], server: &Shared) -> Option<Plain> {
     check_host(host, config).ok()?;
     let origin = Origin::of(&headers, host, config).ok()?;
     let close = closes(&headers)?;
-    match request.method? {
-        "GET" if body_length.is_none() => {
+    match (request.method?, body_length) {
+        ("GET", None) => {
             let uri: Uri = target.parse().ok()?;
-            Some(Plain::Subscribe(Subscribe {
+            Some(Request::Subscribe(Subscribe {
                 query: Query::parse(&uri, &headers, config).ok()?,
                 origin,
                 close,
                 is_more: !body.is_empty(),
             }))
         }
-        "POST" if body_length == Some(body.len()) && body.len() <= config.body_bytes_max => {
+        ("POST", Some(length)) if length > config.body_bytes_max => None,
+        ("POST", Some(length)) if length > body.len() => Some(Request::Partial {
+            is_head_whole: true,
+        }),
+        ("POST", Some(length)) if length == body.len() => {
             // A fragment is no part of a request's target, and hyper drops it.
             let (publish, form) = publish::parse(query.split('#').next()?, &headers, body)?;
-            Some(Plain::Publish(Post {
+            Some(Request::Publish(Post {
                 publish,
                 form,
                 origin,
