@@ -1,14 +1,15 @@
-//! The hot path: plain HTTP/1.1 streams of events.
+//! The hot path: plain HTTP/1.1, on sockets that a shard owns.
 //!
-//! A shard owns sockets. It reads a connection's first request; if that is a plain subscription it
-//! keeps the socket and writes events to it straight from the engine's window, and all else it
-//! hands to hyper with the bytes that it read. A subscriber is a slot of about a hundred bytes: its
-//! socket, its number in the [`Crowd`](tidings::Crowd), and when it was last written to. It has no
-//! task, no timer and no buffer.
+//! A shard reads a connection's requests. A plain subscription it answers with events, straight from
+//! the engine's window; a plain publish that came whole it gives to the committer; all else it hands
+//! to hyper, with the bytes that it read. A subscriber is a slot of about a hundred bytes: its socket,
+//! its number in the [`Crowd`](tidings::Crowd), and when it was last written to. It has no task, no
+//! timer and no buffer. `docs/adr/0008-shards.md` has the reasons and what was measured.
 //!
 //! | module | what it does |
 //! | --- | --- |
 //! | `fanout` | the shard itself, without a clock, a poller or a runtime: start here |
+//! | `fanout::{connection, requests, timers}` | a connection; taking and answering requests; what time brings |
 //! | `request` | what is kept, what goes to hyper, and the head of the answer |
 //! | `wheel` | when to look at a connection again: heartbeats, stalls, slow heads |
 //! | `link` | what a shard needs of a socket |

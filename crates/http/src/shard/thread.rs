@@ -173,8 +173,8 @@ impl Driver {
                 self.release(poll, released);
             }
             if wait == Wait::No {
-                // Publishers' threads may wait for this processor. What they publish meanwhile is
-                // in the next writes; without it a single processor makes half as many deliveries.
+                // The committer may wait for this processor. What it commits meanwhile is in the next
+                // writes.
                 thread::yield_now();
             }
         }
