@@ -70,6 +70,27 @@
 //! assert!(decoder.next(&mut &b"\n"[..]).is_none()); // the rest of that CRLF, and not a line
 //! ```
 //!
+//! ## Chunks
+//!
+//! A stream comes in pieces that mean nothing, and a cut may go through a line end, a character, a name
+//! or the BOM.
+//!
+//! ```
+//! use tidings_wire::{Decoder, Item};
+//!
+//! let stream = "\u{feff}id: 1\r\ndata: \u{1f980}\r\n\r\n".as_bytes();
+//! for at in 0..=stream.len() {
+//!     let (mut decoder, mut events) = (Decoder::new(), 0);
+//!     for mut chunk in [&stream[..at], &stream[at..]] {
+//!         while let Some(item) = decoder.next(&mut chunk) {
+//!             assert!(matches!(item, Ok(Item::Event(event)) if event.data == "\u{1f980}"));
+//!             events += 1;
+//!         }
+//!     }
+//!     assert_eq!(events, 1);
+//! }
+//! ```
+//!
 //! ## Fields
 //!
 //! One space after the colon is dropped, and only one. A field without a colon is empty. Names are
@@ -149,6 +170,19 @@
 //! assert_eq!(decoder.last_event_id(), "41");
 //! decoder.restart(); // a new connection, with `Last-Event-ID: 41`
 //! assert_eq!(decoder.last_event_id(), "41");
+//! ```
+//!
+//! It is known before a stream begins, too: a program that was started again sends the ID it has kept,
+//! and what comes without an ID has that one.
+//!
+//! ```
+//! use tidings_wire::{Decoder, Item};
+//!
+//! let mut decoder = Decoder::new();
+//! decoder.set_last_event_id("41");
+//! let mut input = &b"data: a\n\n"[..];
+//! assert!(matches!(decoder.next(&mut input),
+//!     Some(Ok(Item::Event(event))) if event.last_event_id == "41"));
 //! ```
 //!
 //! ## Retry

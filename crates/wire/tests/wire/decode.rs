@@ -159,6 +159,31 @@ fn a_replaced_field_has_its_limit_too() {
     }
 }
 
+/// A limit holds where no other is near it, for blocks in one chunk and for split ones: random limits
+/// are all small, and the least of them hides whether another is looked at.
+#[test]
+fn each_limit_holds_alone() {
+    const ANY: usize = 1_000;
+    for (line, event, id) in [(9, ANY, ANY), (ANY, 4, ANY), (ANY, ANY, 3)] {
+        for lengths in 0..8 * 8 * 8 {
+            let text = |place: u32| "x".repeat(lengths / 8_usize.pow(place) % 8);
+            let (id_text, type_text, data) = (text(0), text(1), text(2));
+            let stream =
+                format!("data:a\n\nid: {id_text}\nevent: {type_text}\ndata: {data}\n\ndata:b\n\n");
+            let expected = interpret_within(&stream, "", Bounds { line, event, id });
+            let mut limits = Limits::default();
+            limits.line_bytes_max = line;
+            limits.event_bytes_max = event;
+            limits.id_bytes_max = id;
+            for at in 0..stream.len() {
+                let chunks = cut(stream.as_bytes(), &[at]);
+                let said = outcome(&mut Decoder::with_limits(limits), chunks);
+                assert_eq!(said, expected, "{stream:?} cut at {at}, {limits:?}");
+            }
+        }
+    }
+}
+
 /// Data in one line in one chunk is not copied, and what was split is copied once.
 #[test]
 fn data_in_one_chunk_is_borrowed() {
