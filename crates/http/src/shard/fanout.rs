@@ -50,6 +50,10 @@ use crate::{
 /// where each publish reaches one subscriber, as many have to be served as publish.
 const READY_TURN: usize = 16;
 
+/// Sockets that are read in one turn. When thousands come at once, those who are here already must
+/// not wait until all of them were let in.
+const READ_TURN: usize = 64;
+
 /// Those with a backlog who are served in one turn.
 const BEHIND_TURN: usize = 16;
 
@@ -224,8 +228,9 @@ impl<L: Link> Shard<L> {
 
     /// Serves some of those who can be served now.
     pub(crate) fn turn(&mut self) -> Wait {
-        let heard = std::mem::take(&mut self.heard) + self.readable.len();
-        for _ in 0..self.readable.len() {
+        let reads = self.readable.len().min(READ_TURN);
+        let heard = std::mem::take(&mut self.heard) + reads;
+        for _ in 0..reads {
             if let Some(slot) = self.readable.pop_front() {
                 self.read(slot);
             }

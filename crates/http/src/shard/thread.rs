@@ -1,6 +1,7 @@
 //! Shards on threads of their own, for TCP: each with one readiness loop.
 
 use std::{
+    collections::VecDeque,
     io::{self, Read, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -27,6 +28,9 @@ use crate::{
     server::{Connections, Shared},
     sniff::Rewound,
 };
+
+/// Connections that are taken in one turn, for the same reason as `READ_TURN` has.
+const ACCEPTED_TURN: usize = 64;
 
 /// Sockets that are looked at in one turn.
 const EVENTS_TURN: usize = 1024;
@@ -142,6 +146,7 @@ impl Driver {
         let begun = Instant::now();
         let mut wait = Wait::No;
         let mut over = false;
+        let mut accepted = VecDeque::new();
         while !over || shard.len() > 0 {
             let now_ms = elapsed_ms(begun);
             let timeout = match wait {
@@ -162,9 +167,21 @@ impl Driver {
             }
             for message in self.inbox.take() {
                 over |= matches!(message, Message::Over);
-                hear(&mut shard, poll, message);
+                match message {
+                    Message::Accepted(link, held) => accepted.push_back((link, held)),
+                    message => shard.hear(message),
+                }
+            }
+            for _ in 0..ACCEPTED_TURN {
+                let Some((link, held)) = accepted.pop_front() else {
+                    break;
+                };
+                watch(&mut shard, poll, link, held);
             }
             wait = shard.turn();
+            if !accepted.is_empty() {
+                wait = Wait::No;
+            }
             for job in shard.take_jobs() {
                 let inbox = self.inbox.clone();
                 self.runtime.spawn_blocking(move || inbox.send(job.run()));
@@ -216,11 +233,8 @@ impl Driver {
     }
 }
 
-/// Takes a message, and watches the socket that comes with it.
-fn hear(shard: &mut Shard<TcpLink>, poll: &Poll, message: Message<TcpLink>) {
-    let Message::Accepted(link, held) = message else {
-        return shard.hear(message);
-    };
+/// Takes a connection, and watches its socket.
+fn watch(shard: &mut Shard<TcpLink>, poll: &Poll, link: TcpLink, held: Held<Connections>) {
     let slot = shard.accept(link, held);
     let Some(link) = shard.link(slot) else { return };
     let both = Interest::READABLE | Interest::WRITABLE;
