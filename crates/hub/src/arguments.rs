@@ -66,7 +66,7 @@ pub(crate) struct Serve {
     /// Read options from this TOML file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Threads that serve connections [default: one for each core]
+    /// Threads that write event streams, and as many for all else [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) workers: Option<u16>,
     /// Serve others than this machine without authentication
