@@ -101,6 +101,8 @@ fn main() -> Result<()> {
 }
 
 fn resume(options: &Options, first: &str, phase: &AtomicU8) -> Result<Report> {
+    // The followers of the live topic share this processor, and are to wait for the server only.
+    rustix::process::setpriority_process(None, LOAD_NICENESS)?;
     let (server, own) = (Usage::of(options.pid)?, Usage::of(std::process::id())?);
     Phase::Busy.set(phase);
     let start = Instant::now();
@@ -141,6 +143,9 @@ struct Live {
     busy: Histogram,
     lost: u64,
 }
+
+/// What the thread that resumes gives way with, to the one that follows live.
+const LOAD_NICENESS: i32 = 19;
 
 /// Live followers on a thread of their own: they are to notice the server, not the load.
 fn follow_live(options: &Options, phase: &AtomicU8) -> Result<Live> {
