@@ -303,16 +303,25 @@ impl Crowd {
 
     /// Takes what a [`LogRead`] found. Adds those who waited for it to `ready`: ask each for its
     /// next step at once, while it is in memory.
-    pub fn accept(&mut self, page: LogPage, now_ms: u64, ready: &mut Vec<u32>) {
+    ///
+    /// # Errors
+    ///
+    /// The log could not be read here. Those who waited are to be broken off, and can resume.
+    pub fn accept(
+        &mut self,
+        page: LogPage,
+        now_ms: u64,
+        ready: &mut Vec<u32>,
+    ) -> Result<(), ReadError> {
         let LogPage { asked, found } = page;
         let (source, place, serial) = asked;
         let is_current = |waiting: &Waiting| waiting.serial == serial;
         if !self.reads.get(&(source, place)).is_some_and(is_current) {
-            return; // nobody waits for it any more
+            return Ok(()); // nobody waits for it any more
         }
         let waiting = self.reads.remove(&(source, place)).unwrap_or_default();
         let waiting = waiting.members;
-        let mut forgotten_before = 0;
+        let (mut forgotten_before, mut unreadable) = (0, None);
         let outcome = match found {
             Ok(page) => {
                 forgotten_before = page.forgotten_before.unwrap_or(0);
@@ -327,12 +336,18 @@ impl Crowd {
             Err(ReadError::Damaged { next, .. }) if place.offset == 0 => {
                 Outcome::Skip(next, GapReason::Damaged)
             }
-            Err(_) => Outcome::Broken,
+            // The event that they are within is gone.
+            Err(ReadError::Forgotten { .. } | ReadError::Lost { .. }) => Outcome::Broken,
+            Err(error) => {
+                unreadable = Some(error);
+                Outcome::Broken
+            }
         };
         for number in &waiting {
             self.apply(*number, place, &outcome, forgotten_before);
         }
         ready.extend(waiting);
+        unreadable.map_or(Ok(()), Err)
     }
 
     /// Where a new subscription of this subscriber would go on, as

@@ -695,7 +695,7 @@ impl World {
 
     fn accept(&mut self, page: LogPage, taken: Option<Index>, at_once: bool) {
         let mut ready = Vec::new();
-        self.crowd.accept(page, self.now_ms, &mut ready);
+        self.crowd.accept(page, self.now_ms, &mut ready).unwrap();
         for number in ready {
             let slot = self.slot(number).expect("a member");
             let member = self.members[slot].as_mut().unwrap();

@@ -454,7 +454,7 @@ impl Crowded {
                 }
                 Message::Page(page) => {
                     let mut ready = Vec::new();
-                    self.crowd.accept(page, 0, &mut ready);
+                    self.crowd.accept(page, 0, &mut ready).unwrap();
                     for number in ready {
                         self.serve(number);
                     }

@@ -262,11 +262,10 @@ impl<L: Link> Shard<L> {
         self.begin_reads();
         self.crowd.tell_delivered();
         let busy = !(self.ready.is_empty() && self.behind.is_empty() && self.readable.is_empty());
-        match self.wheel.next_ms() {
-            _ if busy || !all_served => Wait::No,
-            Some(ms) => Wait::Until(ms),
-            None => Wait::Event,
+        if busy || !all_served {
+            return Wait::No;
         }
+        self.wheel.next_ms().map_or(Wait::Event, Wait::Until)
     }
 
     /// Blocking work to be done elsewhere.
@@ -393,7 +392,10 @@ impl<L: Link> Shard<L> {
     fn accept_page(&mut self, page: LogPage) {
         self.reading = self.reading.saturating_sub(1);
         let mut members = std::mem::take(&mut self.members);
-        self.crowd.accept(page, self.unix_ms, &mut members);
+        if let Err(error) = self.crowd.accept(page, self.unix_ms, &mut members) {
+            let subscribers = members.len();
+            tracing::error!(%error, subscribers, "a replay failed; its subscribers are broken off");
+        }
         for member in members.drain(..) {
             if let Some(&slot) = self.by_member.get(member as usize) {
                 self.serve(slot);
