@@ -22,6 +22,14 @@ impl Histogram {
         self.count += 1;
     }
 
+    /// Adds what another has counted.
+    pub fn merge(&mut self, other: &Self) {
+        for (own, others) in self.classes.iter_mut().zip(other.classes.iter()) {
+            *own += others;
+        }
+        self.count += other.count;
+    }
+
     pub fn clear(&mut self) {
         *self = Self::default();
     }

@@ -40,6 +40,16 @@ impl Usage {
         self.user_s + self.system_s
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            user_s: self.user_s + other.user_s,
+            system_s: self.system_s + other.system_s,
+            memory_kib: self.memory_kib + other.memory_kib,
+        }
+    }
+
     /// What was used between `before` and this.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {

@@ -50,16 +50,37 @@ use crate::{
 /// where each publish reaches one subscriber, as many have to be served as publish.
 const READY_TURN: usize = 16;
 
-/// Sockets that are read in one turn. When thousands come at once, those who are here already must
-/// not wait until all of them were let in.
+/// Sockets that are read in one turn, of those that were used before: they publish.
 const READ_TURN: usize = 64;
 
 /// Those with a backlog who are served in one turn.
 const BEHIND_TURN: usize = 16;
 
-/// As many where others have news, who come first. A backlog goes on 64 KiB at a time, and each of
-/// those takes as long as several small writes.
-const BEHIND_BESIDE_READY: usize = 2;
+/// What of a turn those get who have no news. It is little, since the committer waits for the end of
+/// a turn several times for one commit: when it was woken, for the disk's write, and for its sync.
+const SHARE: Share = Share {
+    door: 16,
+    backlog_bytes: 256 << 10,
+};
+
+/// The same where others have news, who come first.
+const SHARE_BESIDE_NEWS: Share = Share {
+    door: 2,
+    backlog_bytes: 0,
+};
+
+/// Turns with news after which one of those with a backlog is served all the same. It takes as long
+/// as some eight of the others, so a backlog gets a tenth of the time at least.
+const NEWS_TURNS_MAX: u32 = 4;
+
+/// See [`SHARE`].
+struct Share {
+    /// Sockets that are read of those who come, and of those who follow, who have nothing to say but
+    /// that they go. Thousands of either must not hold up those who publish.
+    door: usize,
+    /// How much of backlogs is written, with the last write that it takes.
+    backlog_bytes: usize,
+}
 
 /// Reads of the log at once. More of them would take the disk from the committer.
 const READS_MAX: usize = 4;
@@ -74,7 +95,10 @@ pub(crate) struct Shard<L> {
     connections: Slab<Connection<L>>,
     /// The connection of each of the crowd's members.
     by_member: Vec<u32>,
+    /// Who was answered before and sends another request.
     readable: VecDeque<u32>,
+    /// Who comes, and who goes.
+    at_door: VecDeque<u32>,
     ready: VecDeque<u32>,
     behind: VecDeque<u32>,
     wheel: Wheel,
@@ -90,6 +114,10 @@ pub(crate) struct Shard<L> {
     serial: u32,
     /// Requests and receipts of this turn.
     heard: usize,
+    /// Bytes of backlogs written in this turn.
+    backlog_bytes: usize,
+    /// Turns in which others had news, since one with a backlog was served.
+    news_turns: u32,
     /// Milliseconds since the driver's beginning.
     now_ms: u64,
     /// Unix milliseconds.
@@ -131,6 +159,7 @@ impl<L: Link> Shard<L> {
             connections: Slab::new(),
             by_member: Vec::new(),
             readable: VecDeque::new(),
+            at_door: VecDeque::new(),
             ready: VecDeque::new(),
             behind: VecDeque::new(),
             wheel: Wheel::new(),
@@ -144,6 +173,8 @@ impl<L: Link> Shard<L> {
             due: Vec::new(),
             serial: 0,
             heard: 0,
+            backlog_bytes: 0,
+            news_turns: 0,
             now_ms: 0,
             unix_ms: 0,
             drained: false,
@@ -155,7 +186,7 @@ impl<L: Link> Shard<L> {
         self.serial = self.serial.wrapping_add(1);
         let slot = self.connections.insert(Connection {
             link,
-            state: State::Head(Box::default()),
+            state: State::New,
             rest: None,
             since_ms: self.now_ms,
             armed: u64::MAX,
@@ -193,7 +224,11 @@ impl<L: Link> Shard<L> {
             return;
         };
         if readable {
-            self.readable.push_back(slot);
+            let queue = match connection.state {
+                State::New | State::Streaming(_) => &mut self.at_door,
+                _ => &mut self.readable,
+            };
+            queue.push_back(slot);
         }
         if writable && connection.room == Room::None {
             connection.room = Room::Again;
@@ -210,7 +245,7 @@ impl<L: Link> Shard<L> {
             Message::Answered(token, answer) => self.accept_answer(token, answer),
             Message::Drained => {
                 self.drained = true;
-                self.close_all(|state| matches!(state, State::Head(_)));
+                self.close_all(|state| matches!(state, State::New | State::Head(_)));
                 self.give_up_bodies();
             }
             Message::Over => {
@@ -228,10 +263,16 @@ impl<L: Link> Shard<L> {
 
     /// Serves some of those who can be served now.
     pub(crate) fn turn(&mut self) -> Wait {
+        self.backlog_bytes = 0;
         let reads = self.readable.len().min(READ_TURN);
         let heard = std::mem::take(&mut self.heard) + reads;
         for _ in 0..reads {
             if let Some(slot) = self.readable.pop_front() {
+                self.read(slot);
+            }
+        }
+        for _ in 0..self.share().door {
+            if let Some(slot) = self.at_door.pop_front() {
                 self.read(slot);
             }
         }
@@ -247,25 +288,35 @@ impl<L: Link> Shard<L> {
             };
             self.serve(slot);
         }
-        let turn = if self.ready.is_empty() {
-            BEHIND_TURN
-        } else {
-            BEHIND_BESIDE_READY
-        };
-        for _ in 0..turn {
-            let Some(slot) = self.behind.pop_front() else {
-                break;
-            };
-            self.serve(slot);
-        }
+        self.serve_behind();
         self.look_at_due();
         self.begin_reads();
         self.crowd.tell_delivered();
-        let busy = !(self.ready.is_empty() && self.behind.is_empty() && self.readable.is_empty());
-        if busy || !all_served {
+        let waiting = [&self.readable, &self.at_door, &self.ready, &self.behind];
+        if waiting.iter().any(|queue| !queue.is_empty()) || !all_served {
             return Wait::No;
         }
         self.wheel.next_ms().map_or(Wait::Event, Wait::Until)
+    }
+
+    fn serve_behind(&mut self) {
+        self.news_turns += 1;
+        if self.ready.is_empty() || self.news_turns >= NEWS_TURNS_MAX {
+            self.news_turns = 0;
+            self.serve_one_behind();
+        }
+        for _ in 0..BEHIND_TURN {
+            if self.has_sent_enough() {
+                break;
+            }
+            self.serve_one_behind();
+        }
+    }
+
+    fn serve_one_behind(&mut self) {
+        if let Some(slot) = self.behind.pop_front() {
+            self.serve(slot);
+        }
     }
 
     /// Blocking work to be done elsewhere.
@@ -294,6 +345,19 @@ impl<L: Link> Shard<L> {
         }
         members.shrink_to(1 << 16);
         self.members = members;
+    }
+
+    /// Whether who is far behind has to wait for another turn.
+    fn has_sent_enough(&self) -> bool {
+        self.backlog_bytes >= self.share().backlog_bytes
+    }
+
+    fn share(&self) -> Share {
+        if self.ready.is_empty() {
+            SHARE
+        } else {
+            SHARE_BESIDE_NEWS
+        }
     }
 
     fn queue_behind(&mut self, slot: u32) {
@@ -339,6 +403,9 @@ impl<L: Link> Shard<L> {
                     let written = connection.write(span.bytes(), self.now_ms)?;
                     let rest = self.crowd.took(member, &span, written);
                     connection.keep(rest);
+                    if span.is_full() {
+                        self.backlog_bytes += written;
+                    }
                     return Ok(match span.is_full() {
                         _ if written < span.bytes().len() => Served::Blocked,
                         true => Served::More,

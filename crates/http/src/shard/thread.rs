@@ -147,6 +147,7 @@ impl Driver {
         let mut wait = Wait::No;
         let mut over = false;
         let mut accepted = VecDeque::new();
+        let mut courtesy = Courtesy::new();
         while !over || shard.len() > 0 {
             let now_ms = elapsed_ms(begun);
             let timeout = match wait {
@@ -190,9 +191,9 @@ impl Driver {
                 self.release(poll, released);
             }
             if wait == Wait::No {
-                // The committer may wait for this processor. What it commits meanwhile is in the next
-                // writes.
-                thread::yield_now();
+                courtesy.give_way();
+            } else {
+                courtesy.has_rested();
             }
         }
     }
@@ -230,6 +231,44 @@ impl Driver {
                 tracing::debug!(%error, "a connection broke");
             }
         });
+    }
+}
+
+/// How a shard with much to do lets others have the processor.
+struct Courtesy {
+    /// When the shard last slept, or waited for something to happen.
+    rested: Instant,
+}
+
+impl Courtesy {
+    /// How long a shard works without a rest.
+    const WORK: Duration = Duration::from_millis(1);
+
+    /// The kernel makes some 50 µs of it.
+    const REST: Duration = Duration::from_micros(1);
+
+    fn new() -> Self {
+        Self {
+            rested: Instant::now(),
+        }
+    }
+
+    /// Yields: the committer may wait for this processor, and what it commits meanwhile is in the
+    /// next writes.
+    ///
+    /// The kernel's own threads may wait too, for a disk's sync or a socket's packets, and a yield is
+    /// not for them: it is among the threads of a control group, which keeps the processor for some
+    /// five milliseconds. So a rest follows now and then, as short as can be.
+    fn give_way(&mut self) {
+        if self.rested.elapsed() < Self::WORK {
+            return thread::yield_now();
+        }
+        thread::sleep(Self::REST);
+        self.rested = Instant::now();
+    }
+
+    fn has_rested(&mut self) {
+        self.rested = Instant::now();
     }
 }
 

@@ -45,7 +45,9 @@ pub(super) enum Room {
 }
 
 pub(super) enum State {
-    /// Its request is waited for. This much of it is there.
+    /// Its first request is waited for.
+    New,
+    /// A request is waited for. This much of it is there.
     Head(Box<[u8]>),
     /// The head is there, and this much of the body.
     Body(Box<[u8]>),

@@ -29,7 +29,7 @@ impl<L: Link> Shard<L> {
             return;
         };
         match &mut connection.state {
-            State::Head(_) | State::Body(_) => return self.read_request(slot),
+            State::New | State::Head(_) | State::Body(_) => return self.read_request(slot),
             // What follows a publish is the next request. It is read when this one was answered.
             State::Publishing(publishing) => return publishing.is_more = true,
             State::Answering if !connection.close => return,
@@ -55,8 +55,10 @@ impl<L: Link> Shard<L> {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
-        let (State::Head(before) | State::Body(before)) = &connection.state else {
-            return;
+        let before = match &connection.state {
+            State::New => &[][..],
+            State::Head(before) | State::Body(before) => before,
+            _ => return,
         };
         let held = before.len();
         if let Some(start) = self.scratch.get_mut(..held) {
@@ -75,7 +77,7 @@ impl<L: Link> Shard<L> {
         match request::parse(bytes, &self.server) {
             Request::Partial { is_head_whole } if read < SCRATCH_BYTES => {
                 let bytes = bytes.into();
-                let is_new = matches!(connection.state, State::Head(_));
+                let is_new = !matches!(connection.state, State::Body(_));
                 connection.state = if is_head_whole {
                     State::Body(bytes)
                 } else {
@@ -261,7 +263,11 @@ impl<L: Link> Shard<L> {
         match self.send(slot, &bytes) {
             Ok(true) => {
                 self.arm(slot);
-                self.serve(slot);
+                if self.has_sent_enough() {
+                    self.queue_behind(slot);
+                } else {
+                    self.serve(slot);
+                }
             }
             Ok(false) => self.block(slot),
             Err(error) => self.close(slot, Err(error)),

@@ -26,7 +26,7 @@ impl<L: Link> Shard<L> {
         };
         let patience_ms = match connection.state {
             _ if connection.room == Room::None => config.stall_ms_max,
-            State::Head(_) => config.head_ms_max,
+            State::New | State::Head(_) => config.head_ms_max,
             State::Body(_) => BODY_MS_MAX.min(config.body_ms_max),
             State::Streaming(_) => u64::from(connection.heartbeat_ms),
             // Nothing is due: the hub is at work for it, or its answer is on the way.
@@ -65,7 +65,9 @@ impl<L: Link> Shard<L> {
                 let message = "the client took nothing for longer than `stall` allows";
                 self.close(slot, Err(io::Error::new(io::ErrorKind::TimedOut, message)));
             }
-            State::Head(_) if quiet_ms >= config.head_ms_max => self.close(slot, Ok(())),
+            State::New | State::Head(_) if quiet_ms >= config.head_ms_max => {
+                self.close(slot, Ok(()));
+            }
             State::Body(_) => self.give_up_body(slot),
             State::Streaming(member) if quiet_ms >= u64::from(connection.heartbeat_ms) => {
                 self.heartbeat(slot, member);
