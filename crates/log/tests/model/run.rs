@@ -31,7 +31,7 @@ pub(crate) struct Run {
     log: Option<(Writer, Reader)>,
     upkeep: Option<Upkeep>,
     epoch: Option<String>,
-    /// All that was ever acknowledged, also what retention took away: it may come back.
+    /// All that was ever acknowledged, also what retention took away.
     records: Vec<Rec>,
     /// How many of them a loss of power cannot take.
     synced: usize,
@@ -42,6 +42,8 @@ pub(crate) struct Run {
     /// A batch of which nobody knows whether it was stored.
     uncertain: Vec<Rec>,
     first: u64,
+    /// Whether forgetting was interrupted: what was not said to be forgotten may be gone.
+    forgetting: bool,
     now_ms: u64,
     /// When the log last looked at the clock for the rules of single topics.
     looked_ms: u64,
@@ -62,6 +64,7 @@ impl Run {
             seen: 1,
             uncertain: Vec::new(),
             first: 1,
+            forgetting: false,
             now_ms: 1000,
             looked_ms: 1000,
         };
@@ -130,7 +133,12 @@ impl Run {
         self.synced = self.records.len();
         // Of a log that lost all that it had, the first sequence is one behind what it lost.
         let first = self.behind_hole(self.first).unwrap_or(self.first);
-        assert!(reader.first() <= first, "forgot more than it said");
+        let forgot = std::mem::take(&mut self.forgetting);
+        assert!(
+            reader.first() <= first || forgot,
+            "forgot more than it said"
+        );
+        assert!(reader.first() >= self.first, "what was forgotten came back");
         self.first = reader.first();
         assert_eq!(reader.next(), writer.next_sequence());
     }
@@ -485,6 +493,7 @@ impl Run {
         let poisoned = writer.poisoned().is_some();
         let done = writer.retain(now_ms);
         let first = reader.first();
+        self.forgetting |= done.is_err();
         if self.is_ruled() && done.is_err() && !poisoned {
             // Whether it came so far as to look at the clock is not known; an opening does.
             self.first = first;
