@@ -1,5 +1,6 @@
 //! Looking at a log without opening it: read only, without the lock, also while a hub runs.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -269,7 +270,7 @@ fn verify_records(
     let is_whole = header.end == 0 && next == Some(report.first + report.records);
     if is_whole {
         // What a sealed segment has behind its end was never acknowledged.
-    } else if next.is_none() && !walk.is_damage(bad.0)? {
+    } else if next.is_none() && !walk.is_damage(bad.0, report.first + report.records)? {
         report.unfinished_bytes = written_end(&**file, whole_bytes..report.bytes)? - whole_bytes;
     } else {
         let damage = Damage {
@@ -360,9 +361,10 @@ impl Walk {
         })
     }
 
-    /// Whether what begins at the offset was once whole; else it is an end that is being written.
-    fn is_damage(&self, offset: u64) -> io::Result<bool> {
-        let sequences = self.first..self.first.saturating_add(self.bytes);
+    /// Whether what begins at the offset, behind the records before `end`, was once whole; else it
+    /// is an end that is being written.
+    fn is_damage(&self, offset: u64, end: u64) -> io::Result<bool> {
+        let sequences = end..self.first.saturating_add(self.bytes);
         later_commit(&*self.file, self.salt, offset..self.bytes, &sequences)
     }
 }
@@ -391,11 +393,19 @@ pub struct Dumped {
     pub frame: Bytes,
 }
 
-/// Walks all records of a log in order. After damage it goes on with the next segment.
+/// Walks all records of a log in order: those that opening it would recover.
+///
+/// A group is held back until its last record was read, so an end that is being written, or was when
+/// the process died, shows no part of one. Opening refuses a damaged log: of that all is shown that
+/// can be read up to the damage, and then the next segment.
 pub struct Dump<'a> {
     storage: &'a dyn Storage,
-    firsts: std::collections::VecDeque<u64>,
+    firsts: VecDeque<u64>,
     walk: Option<Walk>,
+    /// What is known to be whole, to be handed out next.
+    ready: VecDeque<Result<Dumped, OpenError>>,
+    /// The records of a group that goes on.
+    group: Vec<Dumped>,
 }
 
 /// Begins to walk all records.
@@ -406,6 +416,8 @@ pub fn dump(storage: &dyn Storage) -> Result<Dump<'_>, StorageFault> {
         storage,
         firsts: segments(storage)?.into(),
         walk: None,
+        ready: VecDeque::new(),
+        group: Vec::new(),
     })
 }
 
@@ -429,27 +441,45 @@ impl Dump<'_> {
         Ok(())
     }
 
-    /// What a broken record is: nothing in an end that is being written, else damage.
-    fn broken(&mut self, offset: u64, reason: &'static str) -> Option<OpenError> {
-        let walk = self.walk.take()?;
+    /// Takes one step in a segment.
+    fn advance(&mut self, mut walk: Walk) -> Result<(), OpenError> {
         let segment = log_name(walk.first);
-        let next = self.firsts.front().copied();
-        let next = next.map(|next| follows(self.storage, next).unwrap_or(next));
-        if walk.end == 0 && next == Some(walk.next) {
-            return None;
-        }
-        match walk.is_damage(offset) {
-            Ok(false) if self.firsts.is_empty() => None,
-            Ok(_) => Some(
-                Damage {
-                    segment,
-                    offset,
-                    reason,
+        let fault = |error| StorageFault::new("read", &segment, error);
+        let (offset, reason) = match walk.step().map_err(fault)? {
+            Walked::Record(record) => {
+                self.group.push(dumped(&record));
+                // Of a group a compacted segment may hold any part.
+                if !record.head.continues() || walk.end > 0 {
+                    self.ready.extend(self.group.drain(..).map(Ok));
                 }
-                .into(),
-            ),
-            Err(error) => Some(StorageFault::new("read", &segment, error).into()),
+                self.walk = Some(walk);
+                return Ok(());
+            }
+            Walked::End if self.group.is_empty() => return Ok(()),
+            Walked::End => (walk.bytes, "the last group of records is not complete"),
+            Walked::Bad(offset, reason) => (offset, reason),
+        };
+        if self.is_unfinished(&walk, offset)? {
+            self.group.clear();
+            return Ok(());
         }
+        Err(Damage {
+            segment,
+            offset,
+            reason,
+        }
+        .into())
+    }
+
+    /// Whether what comes behind the last whole group was never acknowledged; else it is damaged.
+    fn is_unfinished(&self, walk: &Walk, offset: u64) -> Result<bool, StorageFault> {
+        let end = walk.next - self.group.len() as u64;
+        let Some(next) = self.firsts.front() else {
+            let damaged = walk.is_damage(offset, end);
+            let fault = |error| StorageFault::new("read", &log_name(walk.first), error);
+            return Ok(!damaged.map_err(fault)?);
+        };
+        Ok(walk.end == 0 && follows(self.storage, *next)? == end)
     }
 }
 
@@ -458,25 +488,17 @@ impl Iterator for Dump<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if self.walk.is_none()
-                && let Err(error) = self.open_next()
-            {
-                return Some(Err(error));
+            if let Some(ready) = self.ready.pop_front() {
+                return Some(ready);
             }
-            let walk = self.walk.as_mut()?;
-            let segment = log_name(walk.first);
-            match walk.step() {
-                Ok(Walked::Record(record)) => return Some(Ok(dumped(&record))),
-                Ok(Walked::End) => self.walk = None,
-                Ok(Walked::Bad(offset, reason)) => {
-                    if let Some(error) = self.broken(offset, reason) {
-                        return Some(Err(error));
-                    }
-                }
-                Err(error) => {
-                    self.walk = None;
-                    return Some(Err(StorageFault::new("read", &segment, error).into()));
-                }
+            let advanced = match self.walk.take() {
+                Some(walk) => self.advance(walk),
+                None if self.firsts.is_empty() => return None,
+                None => self.open_next(),
+            };
+            if let Err(error) = advanced {
+                self.ready.extend(self.group.drain(..).map(Ok));
+                self.ready.push_back(Err(error));
             }
         }
     }

@@ -54,7 +54,8 @@ fn disk_of(files: &[(String, Vec<u8>)]) -> FaultStorage {
 fn check(disk: &FaultStorage, frames: &[Vec<u8>], options: &Options) -> Option<usize> {
     inspect::verify(disk, &mut |_| {}).unwrap();
     let dumped = inspect::dump(disk).unwrap();
-    for record in dumped.take(100).filter_map(Result::ok) {
+    let dumped: Vec<_> = dumped.take(100).filter_map(Result::ok).collect();
+    for record in &dumped {
         let place = usize::try_from(record.sequence - 1).unwrap();
         assert_eq!(record.frame, frames[place]);
     }
@@ -67,6 +68,7 @@ fn check(disk: &FaultStorage, frames: &[Vec<u8>], options: &Options) -> Option<u
         Err(error) => panic!("{error}"),
     };
     assert_eq!(found, frames[..found.len()]);
+    assert!(dumped.iter().map(|record| &record.frame).eq(&found));
     for topic in ["topic/0", "topic/1"] {
         let found = read_from(&reader, &Only(&[topic]), 1);
         if let Ok(found) = found {
@@ -122,8 +124,14 @@ fn a_file_cut_anywhere_keeps_whole_groups() {
     let whole = disk.files()[0].1.clone();
     for length in ends[0]..whole.len() {
         let disk = disk_of(&[(FIRST.to_owned(), whole[..length].to_vec())]);
+        // Before anything is opened: a dump shows what opening is going to keep.
+        let dumped = inspect::dump(&disk).unwrap();
+        let dumped: Vec<_> = dumped
+            .map(|record| record.unwrap().frame.to_vec())
+            .collect();
         let (writer, reader, found) = try_open(&disk, &options).unwrap();
         let groups = ends.iter().filter(|end| **end <= length).count() - 1;
+        assert_eq!(dumped, frames[..2 * groups], "cut at {length}");
         assert_eq!(writer.next_sequence(), 2 * groups as u64 + 1);
         assert_eq!(
             read_from(&reader, &Everything, 1).unwrap(),

@@ -150,13 +150,9 @@ impl Ledger {
         );
         self.first = held.start;
         let mut expected = held.clone();
-        // Dumping shows the whole records of a group that a kill tore as well; verifying knows that
-        // the next opening cuts them off.
-        let records = look.records.iter();
-        let records = records.take_while(|record| record.sequence < held.end);
         // The event whose group goes on.
         let mut before: Option<Event> = None;
-        for record in records {
+        for record in &look.records {
             let sequence = record.sequence;
             ensure!(
                 expected.next() == Some(sequence),

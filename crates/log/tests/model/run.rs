@@ -1,11 +1,12 @@
 //! The log and the vector side by side.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use tidings_log::{
     CommitError, FaultStorage, Head, OpenError, Options, ReadError, ReadLimits, Reader, Recovery,
-    Retention, Upkeep, Writer, open,
+    Retention, Upkeep, Writer, inspect, open,
 };
 
 use super::{Choice, Op, Spec, TOPICS, is_ruled};
@@ -76,6 +77,7 @@ impl Run {
     pub(crate) fn open(&mut self) {
         self.log = None;
         self.upkeep = None;
+        let mut dumped = self.dump();
         let opened = self.try_open().or_else(|error| {
             assert!(
                 matches!(error, OpenError::Storage(_) | OpenError::Begin(_)),
@@ -85,14 +87,27 @@ impl Run {
                 self.disk = self.disk.crash();
             }
             self.disk.mend();
+            dumped = self.dump();
             self.try_open()
         });
         self.looked_ms = self.now_ms;
         let (mut writer, reader, found) = opened.expect("a log opens on a disk that works");
         self.check_recovered(&writer, &reader, &found);
+        self.check_dumped(&dumped);
         self.upkeep = self.attended.then(|| writer.upkeep());
         self.log = Some((writer, reader));
         self.check_all();
+    }
+
+    /// What a dump shows beforehand, opening must keep, and nothing else.
+    fn dump(&self) -> Vec<(u64, Vec<u8>)> {
+        // Beside the disk, whose failures are for the log.
+        let copy = FaultStorage::new(0);
+        for (name, bytes) in self.disk.files() {
+            copy.put(&name, bytes);
+        }
+        let dumped = inspect::dump(&copy).unwrap().map(|record| record.unwrap());
+        dumped.map(|it| (it.sequence, it.frame.to_vec())).collect()
     }
 
     fn try_open(&self) -> Result<(Writer, Reader, Recovery), OpenError> {
@@ -141,6 +156,24 @@ impl Run {
         assert!(reader.first() >= self.first, "what was forgotten came back");
         self.first = reader.first();
         assert_eq!(reader.next(), writer.next_sequence());
+    }
+
+    fn check_dumped(&self, dumped: &[(u64, Vec<u8>)]) {
+        let held = self.held().map(|record| (record.sequence, &record.frame));
+        if self.is_ruled() {
+            // Of what is hidden some is there still.
+            let held: HashMap<_, _> = held.collect();
+            let is_held = |(sequence, frame)| held.get(sequence) == Some(&frame);
+            assert!(
+                dumped
+                    .iter()
+                    .map(|(sequence, frame)| (sequence, frame))
+                    .all(is_held)
+            );
+        } else {
+            let dumped = dumped.iter().map(|(sequence, frame)| (*sequence, frame));
+            assert!(dumped.eq(held), "a dump shows something else than opening");
+        }
     }
 
     pub(crate) fn apply(&mut self, op: &Op) {
