@@ -11,8 +11,9 @@ use crate::fields::{Fields, narrow, widen};
 use crate::index::{Index, IndexError, List, MemoryIndex, Posting, Sparse, hash};
 use crate::index_layout::{
     ALIAS_BYTES, ALIASES, EXPIRIES, EXPIRY_BYTES, HEADER_BYTES, MARKS, NAMES, PLACE_BYTES, PLACES,
-    POSTING_BYTES, POSTINGS, SECTIONS, Section, Summary, TOPIC_BYTES, TOPICS, decode_header,
-    decode_place, decode_posting, decode_postings, decode_topic, encode, is_laid_out,
+    POSTING_BYTES, POSTINGS, SALT_AT, SECTIONS, Section, Summary, TOPIC_BYTES, TOPICS,
+    decode_header, decode_place, decode_posting, decode_postings, decode_topic, encode,
+    is_laid_out,
 };
 use crate::storage::Storage;
 
@@ -339,6 +340,14 @@ fn near_ordinal(ordinal: u32, records: u32, count: u32, start: usize) -> Range<u
     let place = u64::from(ordinal) * u64::from(count) / u64::from(records.max(1));
     let place = start + usize::try_from(place).unwrap_or(0);
     place.saturating_sub(NEAR_POSTINGS)..place.saturating_add(NEAR_POSTINGS)
+}
+
+/// The salt that an index says that it has.
+pub(crate) fn salt(storage: &dyn Storage, name: &str) -> Option<u64> {
+    let file = storage.open(name).ok()?;
+    let mut salt = [0; 8];
+    let filled = file.read_at(&mut salt, SALT_AT).ok()?;
+    (filled == salt.len()).then(|| u64::from_le_bytes(salt))
 }
 
 /// Writes an index beside its segment and opens it.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::blank::written_end;
+use crate::closed::{Closed, LOST, was_closed};
 use crate::error::{Damage, OpenError, StorageFault};
 use crate::header::{HEADER_END, HeaderFound, SegmentHeader};
 use crate::index_file::FileIndex;
@@ -200,6 +201,7 @@ fn verify_segment(
     log: &mut Option<SegmentHeader>,
 ) -> Result<Option<SegmentReport>, StorageFault> {
     let name = log_name(first);
+    let closed = closed(storage, first, next);
     let Some((file, bytes)) = open(storage, &name)? else {
         return Ok(None);
     };
@@ -220,13 +222,16 @@ fn verify_segment(
     let fault = |error| StorageFault::new("read", &log_name(first), error);
     let found = SegmentHeader::read(&*file).map_err(fault)?;
     match good_header(found, first, log.as_ref()) {
-        Err(_) if next.is_none() && bytes <= HEADER_END => report.unfinished_bytes = bytes,
+        Err(_) if next.is_none() && is_unfinished(storage, first, bytes) => {
+            report.unfinished_bytes = bytes;
+        }
         Err(OpenError::Damaged(damage)) => report.problem = Some(OpenProblem::Damaged(damage)),
         Err(error) => report.problem = Some(OpenProblem::Foreign(error.to_string())),
         Ok(header) => {
             report.follows = header.follows;
             report.compacted = header.end > 0;
-            verify_records(&mut report, &header, &file, next).map_err(fault)?;
+            let walk = Walk::new(&header, Arc::clone(&file), bytes, closed.as_ref());
+            verify_records(&mut report, walk, next).map_err(fault)?;
             // One without records may have been replaced by the next.
             report.end = match (header.end, report.records) {
                 (0, 0) => None,
@@ -240,13 +245,21 @@ fn verify_segment(
     Ok(Some(report))
 }
 
-fn verify_records(
-    report: &mut SegmentReport,
-    header: &SegmentHeader,
-    file: &Arc<dyn StorageFile>,
-    next: Option<u64>,
-) -> io::Result<()> {
-    let mut walk = Walk::new(header, Arc::clone(file), report.bytes);
+/// Whether a newest segment without a good header is one whose creation was not finished.
+fn is_unfinished(storage: &dyn Storage, first: u64, bytes: u64) -> bool {
+    bytes <= HEADER_END && !was_closed(storage, first)
+}
+
+/// What was told of the newest segment when the log was closed, if it was. To be asked before the file
+/// is opened: a hub may be writing to it, and close.
+fn closed(storage: &dyn Storage, first: u64, next: Option<u64>) -> Option<Closed> {
+    match next {
+        Some(_) => None,
+        None => Closed::of(storage, first, None),
+    }
+}
+
+fn verify_records(report: &mut SegmentReport, mut walk: Walk, next: Option<u64>) -> io::Result<()> {
     let mut whole_bytes = HEADER_END;
     let mut group_records = 0;
     let bad = loop {
@@ -262,16 +275,18 @@ fn verify_records(
         report.last_time_ms = head.time_ms;
         group_records += 1;
         // Of a group a compacted segment may hold any part.
-        if !head.continues() || header.end > 0 {
+        if !head.continues() || walk.end > 0 {
             report.records += std::mem::take(&mut group_records);
             whole_bytes = walk.scanner.offset() + u64::from(head.length);
         }
     };
-    let is_whole = header.end == 0 && next == Some(report.first + report.records);
+    let end = report.first + report.records;
+    let is_whole = walk.end == 0 && next == Some(end);
     if is_whole {
         // What a sealed segment has behind its end was never acknowledged.
-    } else if next.is_none() && !walk.is_damage(bad.0, report.first + report.records)? {
-        report.unfinished_bytes = written_end(&**file, whole_bytes..report.bytes)? - whole_bytes;
+    } else if next.is_none() && !walk.is_damage(bad.0, end)? {
+        let written = written_end(&*walk.file, whole_bytes..report.bytes)?;
+        report.unfinished_bytes = written - whole_bytes;
     } else {
         let damage = Damage {
             segment: report.name.clone(),
@@ -310,6 +325,9 @@ struct Walk {
     /// Of a compacted segment one past the last sequence, else 0.
     end: u64,
     bytes: u64,
+    /// Of the newest segment one past the last sequence that there was when the log was closed; 0:
+    /// nobody knows.
+    closed_end: u64,
 }
 
 enum Walked<'a> {
@@ -319,7 +337,12 @@ enum Walked<'a> {
 }
 
 impl Walk {
-    fn new(header: &SegmentHeader, file: Arc<dyn StorageFile>, bytes: u64) -> Self {
+    fn new(
+        header: &SegmentHeader,
+        file: Arc<dyn StorageFile>,
+        bytes: u64,
+        closed: Option<&Closed>,
+    ) -> Self {
         let range = HEADER_END..bytes;
         let scanner = Scanner::new(Arc::clone(&file), header.salt, range);
         let first = header.first;
@@ -331,6 +354,7 @@ impl Walk {
             next: first,
             end: header.end,
             bytes,
+            closed_end: closed.map_or(0, |closed| closed.end_in(header)),
         }
     }
 
@@ -345,6 +369,7 @@ impl Walk {
         let step = self.scanner.step()?;
         let offset = self.scanner.offset();
         match step {
+            Step::End if self.next < self.closed_end => return Ok(Walked::Bad(offset, LOST)),
             Step::End => return Ok(Walked::End),
             Step::Bad(reason) => return Ok(Walked::Bad(offset, reason)),
             Step::Record(head) if !self.span().allows(head.sequence, self.next) => {
@@ -364,6 +389,9 @@ impl Walk {
     /// Whether what begins at the offset, behind the records before `end`, was once whole; else it
     /// is an end that is being written.
     fn is_damage(&self, offset: u64, end: u64) -> io::Result<bool> {
+        if end < self.closed_end {
+            return Ok(true);
+        }
         let sequences = end..self.first.saturating_add(self.bytes);
         later_commit(&*self.file, self.salt, offset..self.bytes, &sequences)
     }
@@ -426,16 +454,17 @@ impl Dump<'_> {
     fn open_next(&mut self) -> Result<(), OpenError> {
         while let Some(first) = self.firsts.pop_front() {
             let name = log_name(first);
+            let closed = closed(self.storage, first, self.firsts.front().copied());
             let Some((file, bytes)) = open(self.storage, &name)? else {
                 continue;
             };
             let fault = |error| StorageFault::new("read", &name, error);
             let found = SegmentHeader::read(&*file).map_err(fault)?;
-            if self.firsts.is_empty() && bytes <= HEADER_END {
+            if self.firsts.is_empty() && is_unfinished(self.storage, first, bytes) {
                 return Ok(());
             }
             let header = good_header(found, first, None)?;
-            self.walk = Some(Walk::new(&header, file, bytes));
+            self.walk = Some(Walk::new(&header, file, bytes, closed.as_ref()));
             return Ok(());
         }
         Ok(())
