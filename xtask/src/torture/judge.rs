@@ -65,6 +65,7 @@ impl Judge {
                 match &**reason {
                     "retention" => self.forgotten(from, to, ledger, wants),
                     "unknown" => self.unknown(from, to, ledger),
+                    "lost" if ledger.leaves_out() => self.left_out(from, to, ledger, wants),
                     _ => bail!("a gap for a reason that there is not"),
                 }
             }
@@ -99,11 +100,9 @@ impl Judge {
     /// Up to here there must be nothing more that is wanted.
     fn advance(&mut self, to: u64, ledger: &Ledger, wants: &dyn Fn(Event) -> bool) -> Result<()> {
         ensure!(to < ledger.next(), "the log ends before {to}");
-        for sequence in self.cursor + 1..=to {
-            let skipped = ledger.at(sequence).filter(|event| wants(*event));
-            if let Some(event) = skipped {
-                bail!("LOST: {event:?}, sequence {sequence}, was skipped silently");
-            }
+        let mut skipped = ledger.between(self.cursor + 1..to + 1).iter();
+        if let Some((sequence, event)) = skipped.find(|(_, event)| wants(*event)) {
+            bail!("LOST: {event:?}, sequence {sequence}, was skipped silently");
         }
         self.cursor = self.cursor.max(to);
         Ok(())
@@ -123,6 +122,22 @@ impl Judge {
         Self::must_be_gone(to, ledger)?;
         self.cursor = self.cursor.max(to);
         Ok(())
+    }
+
+    /// Sequences that may have been given before the hub was killed: a kill takes nothing that was
+    /// written, so none of them was.
+    fn left_out(
+        &mut self,
+        from: &str,
+        to: u64,
+        ledger: &Ledger,
+        wants: &dyn Fn(Event) -> bool,
+    ) -> Result<()> {
+        let from = ledger.place(from).context("a gap from another log")?;
+        self.advance(from, ledger, wants)?;
+        let given = ledger.between(from + 1..to + 1);
+        ensure!(to > from && given.is_empty(), "{given:?} is in the log");
+        self.advance(to, ledger, wants)
     }
 
     /// What a gap says to be forgotten is gone for good before anybody is told.
