@@ -89,9 +89,9 @@ impl FileIndex {
     }
 
     pub(crate) fn seek(&self, list: &List, ordinal: u32) -> Result<u32, IndexError> {
-        let start = widen(list.start);
-        let within = start..start + widen(list.count);
-        let near = near_ordinal(ordinal, self.records, list.count, start);
+        let (start, count) = self.extent(list)?;
+        let within = start..start + widen(count);
+        let near = near_ordinal(ordinal, self.records, count, start);
         let found = self.search_within(POSTINGS, POSTING_BYTES, within, near, |entry| {
             Fields(entry).u32().is_some_and(|found| found < ordinal)
         })?;
@@ -104,10 +104,27 @@ impl FileIndex {
         position: u32,
         max: usize,
     ) -> Result<Vec<Posting>, IndexError> {
-        let count = widen(list.count.saturating_sub(position)).min(max);
-        let start = widen(list.start) + widen(position);
+        let (start, count) = self.extent(list)?;
+        let count = widen(count.saturating_sub(position)).min(max);
+        let start = start + widen(position);
         let bytes = self.entries(POSTINGS, POSTING_BYTES, start, count)?;
         decode_postings(&bytes)
+    }
+
+    /// Where a list is, and how long. One that was looked up in memory has grown until its segment
+    /// was sealed, and is found again by its topic.
+    fn extent(&self, list: &List) -> Result<(usize, u32), IndexError> {
+        match list.start {
+            Some(start) => Ok((widen(start), list.count)),
+            None => match self.list(&list.topic)? {
+                Some(List {
+                    start: Some(start),
+                    count,
+                    ..
+                }) => Ok((widen(start), count)),
+                _ => Err(IndexError::Damaged),
+            },
+        }
     }
 
     pub(crate) fn places(

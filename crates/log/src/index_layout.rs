@@ -209,7 +209,7 @@ pub(crate) fn decode_topic(
     let topic = std::str::from_utf8(&name).ok()?.into();
     Some(List {
         topic,
-        start: fields.u32()?,
+        start: Some(fields.u32()?),
         count: fields.u32()?,
     })
 }
