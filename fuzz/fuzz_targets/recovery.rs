@@ -408,7 +408,8 @@ fn play(sample: &Sample, damage: &[Damage]) {
     let mut now = sample.files.clone();
     damage.iter().for_each(|damage| damage.apply(&mut now));
     let disk = disk_of(&now);
-    for record in look(&disk) {
+    let dumped = look(&disk);
+    for record in &dumped {
         let expected = sample.at(record.sequence);
         assert_eq!(record.frame, expected.frame);
         assert_eq!(record.topics, [expected.topic]);
@@ -417,6 +418,9 @@ fn play(sample: &Sample, damage: &[Damage]) {
     match try_open(&disk, &sample.options) {
         Ok((writer, reader)) => {
             check_opened(sample, &now, &changed, &reader);
+            let (found, damaged) = read(&reader, &Everything);
+            let dumped = dumped.iter().map(|it| (it.sequence, it.frame.to_vec()));
+            assert!(damaged || dumped.eq(found), "a dump shows something else");
             go_on(sample, &disk, writer, &reader, &changed);
         }
         Err(error) => check_refusal(&error, &now, &changed),

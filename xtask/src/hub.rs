@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail};
 use crate::{deadline, process};
 
 pub(crate) const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// Where a hub keeps its data, in its folder.
+pub(crate) const DATA: &str = "data";
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// Longer than a drain and its grace period take with the hub's defaults.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -40,7 +42,7 @@ impl Setup {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        self.folder.join(DATA)
     }
 
     fn command(&self) -> Result<Command> {

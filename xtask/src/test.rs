@@ -7,7 +7,7 @@ use crate::{check, console, e2e, instructions, packages, process, proxy, reposit
 /// Enough for three kills at different places, and a few seconds.
 const E2E_LINES: usize = 20_000;
 
-/// Deaths of the hub: some seconds.
+/// Deaths of the hub in each mode: some seconds.
 const TORTURE_ROUNDS: usize = 10;
 
 /// The tests have built the hub with it already, and it checks its own arithmetic.
@@ -29,7 +29,10 @@ pub(crate) fn run() -> Result<()> {
     console::run(&console::Options::with_profile(PROFILE))?;
     proxy::run(&proxy::Options::with_profile(PROFILE))?;
     e2e::run(&e2e::Options::short(E2E_LINES, PROFILE))?;
-    torture::run(&torture::Options::short(TORTURE_ROUNDS, PROFILE))
+    let torture = torture::Options::short(TORTURE_ROUNDS, PROFILE);
+    torture::run(&torture.clone().with_interval())?;
+    torture::run(&torture.clone().on_full_disk())?;
+    torture::run(&torture)
 }
 
 /// Unit, integration and documentation tests of all crates.

@@ -2,9 +2,13 @@
 //! are compared: the publishers' receipts, what the followers were told, and what the log's own
 //! tools find on disk.
 //!
+//! With `--durability interval` sequences are left out at each restart; with `--full-disk` the log lies
+//! on a small disk that runs full under it, and is emptied again, before or after the hub dies.
+//!
 //! What is sent and when the hub dies follow from a seed; how threads and processes take turns does
 //! not. So a seed repeats the load and the places of the kills, and not always the failure.
 
+mod disk;
 mod exchange;
 mod follower;
 mod judge;
@@ -17,12 +21,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use self::disk::Disk;
 use self::follower::Follower;
 use self::judge::Judge;
 use self::ledger::{Ledger, Look};
 use self::plan::{MANNERS, Plan, Random};
 use self::publisher::Publisher;
-use crate::hub::{Hub, Setup};
+use crate::hub::{self, Hub, Setup};
 use crate::table::Table;
 use crate::{deadline, repository};
 
@@ -51,6 +56,12 @@ pub(crate) struct Options {
     /// Repeats the load and the kills of another run
     #[arg(long)]
     seed: Option<u64>,
+    /// When the hub acknowledges
+    #[arg(long, value_enum, default_value_t = Durability::Always)]
+    durability: Durability,
+    /// Keep the log on a small disk that runs full now and then; needs the right to mount one
+    #[arg(long)]
+    full_disk: bool,
     /// The Cargo profile that the hub is built with
     #[arg(long, default_value = "quick")]
     profile: String,
@@ -59,14 +70,36 @@ pub(crate) struct Options {
     hub: Option<std::path::PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Durability {
+    Always,
+    Interval,
+}
+
 impl Options {
     pub(crate) fn short(rounds: usize, profile: &str) -> Self {
         Self {
             minutes: 0.0,
             rounds: Some(rounds),
             seed: None,
+            durability: Durability::Always,
+            full_disk: false,
             profile: profile.to_owned(),
             hub: None,
+        }
+    }
+
+    pub(crate) fn with_interval(self) -> Self {
+        Self {
+            durability: Durability::Interval,
+            ..self
+        }
+    }
+
+    pub(crate) fn on_full_disk(self) -> Self {
+        Self {
+            full_disk: true,
+            ..self
         }
     }
 }
@@ -80,9 +113,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let seed = options.seed.unwrap_or(u64::from(now.subsec_nanos()));
     println!("torture: seed {seed}");
     let folder = tempfile::tempdir().context("could not make a folder for the hub")?;
-    let outcome = Scene::set(options, seed, &binary, folder.path()).and_then(Scene::play);
+    let mut disk = None;
+    if options.full_disk {
+        match Disk::mount(&folder.path().join(hub::DATA)) {
+            Ok(mounted) => disk = Some(mounted),
+            Err(error) => {
+                println!(
+                    "torture: SKIPPED, since a small disk could not be mounted ({error:#}): run it as \
+                     root, or under `unshare --user --map-root-user --mount`"
+                );
+                return Ok(());
+            }
+        }
+    }
+    let scene = Scene::set(options, seed, &binary, folder.path(), disk.as_ref());
+    let outcome = scene.and_then(Scene::play);
     outcome.map_err(|error| {
         let folder = folder.keep();
+        disk.into_iter().for_each(Disk::keep);
         println!("0 passed, 1 failed");
         error.context(format!(
             "torture failed; the log and what the hub said are in {}; `cargo xtask torture --seed \
@@ -93,7 +141,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// All who take part.
-struct Scene {
+struct Scene<'a> {
+    disk: Option<&'a Disk>,
     plan: Plan,
     random: Random,
     rounds: Option<usize>,
@@ -115,12 +164,23 @@ struct Tally {
     kills_at_drain: usize,
     drains: usize,
     receipts: usize,
+    full: usize,
+    starts_refused: usize,
 }
 
-impl Scene {
-    fn set(options: &Options, seed: u64, binary: &Path, folder: &Path) -> Result<Self> {
+impl<'a> Scene<'a> {
+    fn set(
+        options: &Options,
+        seed: u64,
+        binary: &Path,
+        folder: &Path,
+        disk: Option<&'a Disk>,
+    ) -> Result<Self> {
         let plan = Plan { seed };
+        let lazy = options.durability == Durability::Interval;
         let words = [
+            "--durability",
+            if lazy { "interval" } else { "always" },
             "--retention-bytes",
             RETENTION,
             "--heartbeat",
@@ -147,6 +207,7 @@ impl Scene {
         let last = MANNERS.len() - 1; // the fence is published at the end
         let publishers = (0..last).map(|index| Publisher::start(index, plan, port));
         Ok(Self {
+            disk,
             plan,
             random: plan.chance(0),
             rounds: options.rounds,
@@ -154,7 +215,7 @@ impl Scene {
             hub,
             publishers: publishers.collect(),
             followers,
-            ledger: Ledger::new(plan),
+            ledger: Ledger::new(plan, lazy),
             tally: Tally::default(),
             started: Instant::now(),
             said: Instant::now(),
@@ -191,10 +252,10 @@ impl Scene {
             publisher.allow(EVENTS_A_ROUND);
         }
         let wanted = self.acknowledged() + self.random.below(RECEIPTS_MAX);
-        deadline::wait_for("receipts", LIMIT, || {
-            self.all_must_be_alive()?;
-            Ok((self.acknowledged() >= wanted).then_some(()))
-        })?;
+        self.wait_for_receipts(wanted)?;
+        if self.random.below(2) == 0 {
+            self.run_full()?;
+        }
         match self.random.below(8) {
             0 => self.drain()?,
             1 => self.kill_amid_drain()?,
@@ -205,7 +266,59 @@ impl Scene {
             self.kill_amid_start()?;
             self.compare()?;
         }
-        self.hub.restart()
+        self.restart()
+    }
+
+    fn wait_for_receipts(&mut self, wanted: usize) -> Result<()> {
+        deadline::wait_for("receipts", LIMIT, || {
+            self.all_must_be_alive()?;
+            Ok((self.acknowledged() >= wanted).then_some(()))
+        })
+    }
+
+    /// Fills the disk until publishers are refused; sometimes there is room again before the hub dies,
+    /// and then it has to go on by itself.
+    fn run_full(&mut self) -> Result<()> {
+        let Some(disk) = self.disk else {
+            return Ok(());
+        };
+        let refusals = |scene: &Self| scene.publishers.iter().map(Publisher::refusals).sum();
+        let before: usize = refusals(self);
+        disk.fill()?;
+        deadline::wait_for("a refusal", LIMIT, || {
+            self.all_must_be_alive()?;
+            Ok((refusals(self) > before || self.are_idle()).then_some(()))
+        })?;
+        self.tally.full += usize::from(refusals(self) > before);
+        if self.random.below(2) == 0 {
+            disk.free()?;
+            let acknowledged = self.acknowledged();
+            deadline::wait_for("receipts on a disk with room again", LIMIT, || {
+                self.all_must_be_alive()?;
+                Ok((self.acknowledged() > acknowledged || self.are_idle()).then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Starts the hub again. On a full disk it may refuse to, and has to start once there is room.
+    fn restart(&mut self) -> Result<()> {
+        let Some(disk) = self.disk else {
+            return self.hub.restart();
+        };
+        if self.random.below(2) == 0 {
+            disk.free()?;
+        }
+        if self.hub.restart().is_err() {
+            self.tally.starts_refused += 1;
+            disk.free()?;
+            self.hub.restart()?;
+        }
+        disk.free()
+    }
+
+    fn are_idle(&self) -> bool {
+        self.publishers.iter().all(Publisher::is_idle)
     }
 
     fn kill_amid_drain(&mut self) -> Result<()> {
@@ -240,6 +353,8 @@ impl Scene {
         // Before the look: what is in them by now has to be in the log.
         let receipts = self.publishers.iter().flat_map(Publisher::take_receipts);
         let receipts: Vec<_> = receipts.collect();
+        let refused = self.publishers.iter().flat_map(Publisher::take_refused);
+        let refused: Vec<_> = refused.collect();
         let told = self
             .followers
             .iter()
@@ -249,6 +364,7 @@ impl Scene {
         let sent: Vec<_> = self.publishers.iter().map(Publisher::sent).collect();
         self.ledger.learn(&look, &sent)?;
         self.ledger.check_receipts(&receipts)?;
+        self.ledger.check_refused(&refused)?;
         self.tally.receipts += receipts.len();
         for ((follower, judge), told) in self.followers.iter_mut().zip(told) {
             judge.hear(&told, &follower.manner, &self.ledger, self.plan)?;
@@ -320,14 +436,21 @@ impl Scene {
             kills_at_drain,
             drains,
             receipts,
+            full,
+            starts_refused,
         } = self.tally;
+        let (events, forgotten) = self.ledger.count();
         println!(
             "torture: round {round}, {:.0?}: {kills} kills, {kills_at_start} more while starting and \
-             {kills_at_drain} while stopping, {drains} drains; {receipts} receipts, {} events in the log, {} of them forgotten",
+             {kills_at_drain} while stopping, {drains} drains; {receipts} receipts, {events} events in the \
+             log, {forgotten} of them forgotten",
             self.started.elapsed(),
-            self.ledger.next() - 1,
-            self.ledger.first() - 1,
         );
+        if self.disk.is_some() {
+            println!(
+                "torture: the disk was full {full} times; {starts_refused} starts were refused on it"
+            );
+        }
     }
 
     fn report(&self) -> Table {
@@ -341,7 +464,7 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
+impl Drop for Scene<'_> {
     /// Threads of followers and publishers go on until they see this.
     fn drop(&mut self) {
         self.publishers.iter().for_each(Publisher::stop);

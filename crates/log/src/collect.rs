@@ -217,6 +217,8 @@ impl Filling {
     }
 
     fn take_topics(&mut self, segment: &Segment, topics: &[Wanted<'_>]) -> Result<(), ReadError> {
+        // Before the lists: what is committed meanwhile may be of a topic that had none.
+        let end = segment.end();
         let mut lists = Vec::with_capacity(topics.len());
         for (topic, from) in topics {
             let from = segment.ordinal(self.next.max(*from));
@@ -224,12 +226,16 @@ impl Filling {
             lists.extend(list.map(|list| (list, from)));
         }
         self.scan_bytes += LOOKUP_BYTES * topics.len() as u64;
-        self.take_lists(segment, lists)
+        self.take_lists(segment, lists, end)
     }
 
-    /// Takes the records of some lists, and what comes behind them as taken.
-    fn take_lists(&mut self, segment: &Segment, lists: Vec<(List, u32)>) -> Result<(), ReadError> {
-        let end = segment.end();
+    /// Takes the records of some lists up to `end`, which was so before they were looked up.
+    fn take_lists(
+        &mut self,
+        segment: &Segment,
+        lists: Vec<(List, u32)>,
+        end: u64,
+    ) -> Result<(), ReadError> {
         let records_max = self.limits.records_max.saturating_sub(self.taken.len());
         let mut merge = Merge::new(segment, lists.into_iter(), records_max)?;
         while self.has_room() {
@@ -312,7 +318,7 @@ impl Filling {
             if probe.is_poor()
                 && let Some(lists) = self.lists(segment, scan)?
             {
-                return self.take_lists(segment, lists);
+                return self.take_lists(segment, lists, end);
             }
             let offset = scanner.offset();
             match scanner.record().map_err(fault)? {

@@ -43,12 +43,12 @@ impl Writer {
         for plan in plans {
             let sources = segments.get(plan.sources.clone()).unwrap_or_default();
             at_front &= plan.bytes == 0 && plan.sources.start == self.gone(&segments);
-            let segment = if at_front {
-                None
+            if at_front {
+                self.forget(sources)?;
             } else {
-                Some(self.rewrite(sources, &plan.kept)?)
-            };
-            self.install(sources, segment.as_ref())?;
+                let segment = self.rewrite(sources, &plan.kept)?;
+                self.install(sources, &segment)?;
+            }
         }
         Ok(())
     }
@@ -137,38 +137,32 @@ impl Writer {
         Ok(Arc::new(Segment::from_scan(&header, file, copy.scanned)))
     }
 
-    /// Puts a segment in the place of others, or nothing in the place of the oldest.
+    /// Puts a segment in the place of others.
     ///
     /// The index of the segment whose name it takes must be gone for good before: it would be of
     /// another segment.
     fn install(
         &mut self,
         sources: &[Arc<Segment>],
-        segment: Option<&Arc<Segment>>,
+        segment: &Arc<Segment>,
     ) -> Result<(), CommitError> {
-        let (Some(first), Some(last)) = (sources.first(), sources.last()) else {
+        let (Some((first, others)), Some(last)) = (sources.split_first(), sources.last()) else {
             return Ok(());
         };
-        let mut doomed = sources;
-        if segment.is_some() {
-            let name = log_name(first.first);
-            drop(self.storage.remove(&index_name(first.first)));
-            self.sync_directory_of(&name)?;
-            self.storage
-                .rename(COMPACTED_NAME, &name)
-                .map_err(|error| refused(StorageFault::new("rename", COMPACTED_NAME, error)))?;
-            self.sync_directory_of(&name)?;
-            doomed = sources.get(1..).unwrap_or_default();
-        }
+        let name = log_name(first.first);
+        drop(self.storage.remove(&index_name(first.first)));
+        self.sync_directory_of(&name)?;
+        self.storage
+            .rename(COMPACTED_NAME, &name)
+            .map_err(|error| refused(StorageFault::new("rename", COMPACTED_NAME, error)))?;
+        self.sync_directory_of(&name)?;
         let mut segments = (*self.shared.segments()).clone();
         segments.retain(|it| it.first < first.first || it.first > last.first);
-        if let Some(segment) = segment {
-            let place = segments.partition_point(|it| it.first < segment.first);
-            segments.insert(place, Arc::clone(segment));
-            drop(segment.seal(&*self.storage));
-        }
+        let place = segments.partition_point(|it| it.first < segment.first);
+        segments.insert(place, Arc::clone(segment));
+        drop(segment.seal(&*self.storage));
         self.shared.replace(segments);
-        self.doomed.extend(doomed.iter().cloned());
+        self.doomed.extend(others.iter().cloned());
         self.remove_doomed()
     }
 

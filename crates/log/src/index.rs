@@ -35,8 +35,9 @@ pub(crate) struct Sparse {
 #[derive(Clone, Debug)]
 pub(crate) struct List {
     pub(crate) topic: Arc<str>,
-    /// Where a file has it; memory goes by the topic.
-    pub(crate) start: u32,
+    /// Where a file has it. `None`: it is from memory, which goes by the topic; by now the segment may
+    /// be sealed, and a file in its place.
+    pub(crate) start: Option<u32>,
     pub(crate) count: u32,
 }
 
@@ -280,7 +281,7 @@ impl Index {
 fn memory_list((topic, postings): (&Arc<str>, &Vec<Posting>)) -> List {
     List {
         topic: Arc::clone(topic),
-        start: 0,
+        start: None,
         count: narrow(postings.len()),
     }
 }

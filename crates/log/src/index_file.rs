@@ -11,8 +11,9 @@ use crate::fields::{Fields, narrow, widen};
 use crate::index::{Index, IndexError, List, MemoryIndex, Posting, Sparse, hash};
 use crate::index_layout::{
     ALIAS_BYTES, ALIASES, EXPIRIES, EXPIRY_BYTES, HEADER_BYTES, MARKS, NAMES, PLACE_BYTES, PLACES,
-    POSTING_BYTES, POSTINGS, SECTIONS, Section, Summary, TOPIC_BYTES, TOPICS, decode_header,
-    decode_place, decode_posting, decode_postings, decode_topic, encode, is_laid_out,
+    POSTING_BYTES, POSTINGS, SALT_AT, SECTIONS, Section, Summary, TOPIC_BYTES, TOPICS,
+    decode_header, decode_place, decode_posting, decode_postings, decode_topic, encode,
+    is_laid_out,
 };
 use crate::storage::Storage;
 
@@ -88,9 +89,9 @@ impl FileIndex {
     }
 
     pub(crate) fn seek(&self, list: &List, ordinal: u32) -> Result<u32, IndexError> {
-        let start = widen(list.start);
-        let within = start..start + widen(list.count);
-        let near = near_ordinal(ordinal, self.records, list.count, start);
+        let (start, count) = self.extent(list)?;
+        let within = start..start + widen(count);
+        let near = near_ordinal(ordinal, self.records, count, start);
         let found = self.search_within(POSTINGS, POSTING_BYTES, within, near, |entry| {
             Fields(entry).u32().is_some_and(|found| found < ordinal)
         })?;
@@ -103,10 +104,27 @@ impl FileIndex {
         position: u32,
         max: usize,
     ) -> Result<Vec<Posting>, IndexError> {
-        let count = widen(list.count.saturating_sub(position)).min(max);
-        let start = widen(list.start) + widen(position);
+        let (start, count) = self.extent(list)?;
+        let count = widen(count.saturating_sub(position)).min(max);
+        let start = start + widen(position);
         let bytes = self.entries(POSTINGS, POSTING_BYTES, start, count)?;
         decode_postings(&bytes)
+    }
+
+    /// Where a list is, and how long. One that was looked up in memory has grown until its segment
+    /// was sealed, and is found again by its topic.
+    fn extent(&self, list: &List) -> Result<(usize, u32), IndexError> {
+        match list.start {
+            Some(start) => Ok((widen(start), list.count)),
+            None => match self.list(&list.topic)? {
+                Some(List {
+                    start: Some(start),
+                    count,
+                    ..
+                }) => Ok((widen(start), count)),
+                _ => Err(IndexError::Damaged),
+            },
+        }
     }
 
     pub(crate) fn places(
@@ -339,6 +357,14 @@ fn near_ordinal(ordinal: u32, records: u32, count: u32, start: usize) -> Range<u
     let place = u64::from(ordinal) * u64::from(count) / u64::from(records.max(1));
     let place = start + usize::try_from(place).unwrap_or(0);
     place.saturating_sub(NEAR_POSTINGS)..place.saturating_add(NEAR_POSTINGS)
+}
+
+/// The salt that an index says that it has.
+pub(crate) fn salt(storage: &dyn Storage, name: &str) -> Option<u64> {
+    let file = storage.open(name).ok()?;
+    let mut salt = [0; 8];
+    let filled = file.read_at(&mut salt, SALT_AT).ok()?;
+    (filled == salt.len()).then(|| u64::from_le_bytes(salt))
 }
 
 /// Writes an index beside its segment and opens it.

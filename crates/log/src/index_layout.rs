@@ -34,6 +34,7 @@ pub(crate) const MAGIC: &[u8; 8] = b"TIDINGSX";
 pub(crate) const VERSION: u32 = 1;
 pub(crate) const SECTIONS: usize = 7;
 pub(crate) const HEADER_BYTES: usize = 56 + 16 * SECTIONS;
+pub(crate) const SALT_AT: u64 = 24;
 
 pub(crate) const POSTINGS: usize = 0;
 pub(crate) const NAMES: usize = 1;
@@ -208,7 +209,7 @@ pub(crate) fn decode_topic(
     let topic = std::str::from_utf8(&name).ok()?.into();
     Some(List {
         topic,
-        start: fields.u32()?,
+        start: Some(fields.u32()?),
         count: fields.u32()?,
     })
 }

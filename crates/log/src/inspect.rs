@@ -1,11 +1,13 @@
 //! Looking at a log without opening it: read only, without the lock, also while a hub runs.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::blank::written_end;
+use crate::closed::{Closed, LOST, was_closed};
 use crate::error::{Damage, OpenError, StorageFault};
 use crate::header::{HEADER_END, HeaderFound, SegmentHeader};
 use crate::index_file::FileIndex;
@@ -199,6 +201,7 @@ fn verify_segment(
     log: &mut Option<SegmentHeader>,
 ) -> Result<Option<SegmentReport>, StorageFault> {
     let name = log_name(first);
+    let closed = closed(storage, first, next);
     let Some((file, bytes)) = open(storage, &name)? else {
         return Ok(None);
     };
@@ -219,13 +222,16 @@ fn verify_segment(
     let fault = |error| StorageFault::new("read", &log_name(first), error);
     let found = SegmentHeader::read(&*file).map_err(fault)?;
     match good_header(found, first, log.as_ref()) {
-        Err(_) if next.is_none() && bytes <= HEADER_END => report.unfinished_bytes = bytes,
+        Err(_) if next.is_none() && is_unfinished(storage, first, bytes) => {
+            report.unfinished_bytes = bytes;
+        }
         Err(OpenError::Damaged(damage)) => report.problem = Some(OpenProblem::Damaged(damage)),
         Err(error) => report.problem = Some(OpenProblem::Foreign(error.to_string())),
         Ok(header) => {
             report.follows = header.follows;
             report.compacted = header.end > 0;
-            verify_records(&mut report, &header, &file, next).map_err(fault)?;
+            let walk = Walk::new(&header, Arc::clone(&file), bytes, closed.as_ref());
+            verify_records(&mut report, walk, next).map_err(fault)?;
             // One without records may have been replaced by the next.
             report.end = match (header.end, report.records) {
                 (0, 0) => None,
@@ -239,13 +245,21 @@ fn verify_segment(
     Ok(Some(report))
 }
 
-fn verify_records(
-    report: &mut SegmentReport,
-    header: &SegmentHeader,
-    file: &Arc<dyn StorageFile>,
-    next: Option<u64>,
-) -> io::Result<()> {
-    let mut walk = Walk::new(header, Arc::clone(file), report.bytes);
+/// Whether a newest segment without a good header is one whose creation was not finished.
+fn is_unfinished(storage: &dyn Storage, first: u64, bytes: u64) -> bool {
+    bytes <= HEADER_END && !was_closed(storage, first)
+}
+
+/// What was told of the newest segment when the log was closed, if it was. To be asked before the file
+/// is opened: a hub may be writing to it, and close.
+fn closed(storage: &dyn Storage, first: u64, next: Option<u64>) -> Option<Closed> {
+    match next {
+        Some(_) => None,
+        None => Closed::of(storage, first, None),
+    }
+}
+
+fn verify_records(report: &mut SegmentReport, mut walk: Walk, next: Option<u64>) -> io::Result<()> {
     let mut whole_bytes = HEADER_END;
     let mut group_records = 0;
     let bad = loop {
@@ -261,16 +275,18 @@ fn verify_records(
         report.last_time_ms = head.time_ms;
         group_records += 1;
         // Of a group a compacted segment may hold any part.
-        if !head.continues() || header.end > 0 {
+        if !head.continues() || walk.end > 0 {
             report.records += std::mem::take(&mut group_records);
             whole_bytes = walk.scanner.offset() + u64::from(head.length);
         }
     };
-    let is_whole = header.end == 0 && next == Some(report.first + report.records);
+    let end = report.first + report.records;
+    let is_whole = walk.end == 0 && next == Some(end);
     if is_whole {
         // What a sealed segment has behind its end was never acknowledged.
-    } else if next.is_none() && !walk.is_damage(bad.0)? {
-        report.unfinished_bytes = written_end(&**file, whole_bytes..report.bytes)? - whole_bytes;
+    } else if next.is_none() && !walk.is_damage(bad.0, end)? {
+        let written = written_end(&*walk.file, whole_bytes..report.bytes)?;
+        report.unfinished_bytes = written - whole_bytes;
     } else {
         let damage = Damage {
             segment: report.name.clone(),
@@ -309,6 +325,9 @@ struct Walk {
     /// Of a compacted segment one past the last sequence, else 0.
     end: u64,
     bytes: u64,
+    /// Of the newest segment one past the last sequence that there was when the log was closed; 0:
+    /// nobody knows.
+    closed_end: u64,
 }
 
 enum Walked<'a> {
@@ -318,7 +337,12 @@ enum Walked<'a> {
 }
 
 impl Walk {
-    fn new(header: &SegmentHeader, file: Arc<dyn StorageFile>, bytes: u64) -> Self {
+    fn new(
+        header: &SegmentHeader,
+        file: Arc<dyn StorageFile>,
+        bytes: u64,
+        closed: Option<&Closed>,
+    ) -> Self {
         let range = HEADER_END..bytes;
         let scanner = Scanner::new(Arc::clone(&file), header.salt, range);
         let first = header.first;
@@ -330,6 +354,7 @@ impl Walk {
             next: first,
             end: header.end,
             bytes,
+            closed_end: closed.map_or(0, |closed| closed.end_in(header)),
         }
     }
 
@@ -344,6 +369,7 @@ impl Walk {
         let step = self.scanner.step()?;
         let offset = self.scanner.offset();
         match step {
+            Step::End if self.next < self.closed_end => return Ok(Walked::Bad(offset, LOST)),
             Step::End => return Ok(Walked::End),
             Step::Bad(reason) => return Ok(Walked::Bad(offset, reason)),
             Step::Record(head) if !self.span().allows(head.sequence, self.next) => {
@@ -360,9 +386,13 @@ impl Walk {
         })
     }
 
-    /// Whether what begins at the offset was once whole; else it is an end that is being written.
-    fn is_damage(&self, offset: u64) -> io::Result<bool> {
-        let sequences = self.first..self.first.saturating_add(self.bytes);
+    /// Whether what begins at the offset, behind the records before `end`, was once whole; else it
+    /// is an end that is being written.
+    fn is_damage(&self, offset: u64, end: u64) -> io::Result<bool> {
+        if end < self.closed_end {
+            return Ok(true);
+        }
+        let sequences = end..self.first.saturating_add(self.bytes);
         later_commit(&*self.file, self.salt, offset..self.bytes, &sequences)
     }
 }
@@ -391,11 +421,19 @@ pub struct Dumped {
     pub frame: Bytes,
 }
 
-/// Walks all records of a log in order. After damage it goes on with the next segment.
+/// Walks all records of a log in order: those that opening it would recover.
+///
+/// A group is held back until its last record was read, so an end that is being written, or was when
+/// the process died, shows no part of one. Opening refuses a damaged log: of that all is shown that
+/// can be read up to the damage, and then the next segment.
 pub struct Dump<'a> {
     storage: &'a dyn Storage,
-    firsts: std::collections::VecDeque<u64>,
+    firsts: VecDeque<u64>,
     walk: Option<Walk>,
+    /// What is known to be whole, to be handed out next.
+    ready: VecDeque<Result<Dumped, OpenError>>,
+    /// The records of a group that goes on.
+    group: Vec<Dumped>,
 }
 
 /// Begins to walk all records.
@@ -406,6 +444,8 @@ pub fn dump(storage: &dyn Storage) -> Result<Dump<'_>, StorageFault> {
         storage,
         firsts: segments(storage)?.into(),
         walk: None,
+        ready: VecDeque::new(),
+        group: Vec::new(),
     })
 }
 
@@ -414,42 +454,61 @@ impl Dump<'_> {
     fn open_next(&mut self) -> Result<(), OpenError> {
         while let Some(first) = self.firsts.pop_front() {
             let name = log_name(first);
+            let closed = closed(self.storage, first, self.firsts.front().copied());
             let Some((file, bytes)) = open(self.storage, &name)? else {
                 continue;
             };
             let fault = |error| StorageFault::new("read", &name, error);
             let found = SegmentHeader::read(&*file).map_err(fault)?;
-            if self.firsts.is_empty() && bytes <= HEADER_END {
+            if self.firsts.is_empty() && is_unfinished(self.storage, first, bytes) {
                 return Ok(());
             }
             let header = good_header(found, first, None)?;
-            self.walk = Some(Walk::new(&header, file, bytes));
+            self.walk = Some(Walk::new(&header, file, bytes, closed.as_ref()));
             return Ok(());
         }
         Ok(())
     }
 
-    /// What a broken record is: nothing in an end that is being written, else damage.
-    fn broken(&mut self, offset: u64, reason: &'static str) -> Option<OpenError> {
-        let walk = self.walk.take()?;
+    /// Takes one step in a segment.
+    fn advance(&mut self, mut walk: Walk) -> Result<(), OpenError> {
         let segment = log_name(walk.first);
-        let next = self.firsts.front().copied();
-        let next = next.map(|next| follows(self.storage, next).unwrap_or(next));
-        if walk.end == 0 && next == Some(walk.next) {
-            return None;
-        }
-        match walk.is_damage(offset) {
-            Ok(false) if self.firsts.is_empty() => None,
-            Ok(_) => Some(
-                Damage {
-                    segment,
-                    offset,
-                    reason,
+        let fault = |error| StorageFault::new("read", &segment, error);
+        let (offset, reason) = match walk.step().map_err(fault)? {
+            Walked::Record(record) => {
+                self.group.push(dumped(&record));
+                // Of a group a compacted segment may hold any part.
+                if !record.head.continues() || walk.end > 0 {
+                    self.ready.extend(self.group.drain(..).map(Ok));
                 }
-                .into(),
-            ),
-            Err(error) => Some(StorageFault::new("read", &segment, error).into()),
+                self.walk = Some(walk);
+                return Ok(());
+            }
+            Walked::End if self.group.is_empty() => return Ok(()),
+            Walked::End => (walk.bytes, "the last group of records is not complete"),
+            Walked::Bad(offset, reason) => (offset, reason),
+        };
+        if self.is_unfinished(&walk, offset)? {
+            self.group.clear();
+            return Ok(());
         }
+        Err(Damage {
+            segment,
+            offset,
+            reason,
+        }
+        .into())
+    }
+
+    /// Whether what comes behind the last whole group was never acknowledged; else it is damaged.
+    fn is_unfinished(&self, walk: &Walk, offset: u64) -> Result<bool, StorageFault> {
+        let end = walk.next - self.group.len() as u64;
+        let Some(next) = self.firsts.front() else {
+            let damaged = walk.is_damage(offset, end);
+            let fault = |error| StorageFault::new("read", &log_name(walk.first), error);
+            return Ok(!damaged.map_err(fault)?);
+        };
+        Ok(walk.end == 0 && follows(self.storage, *next)? == end)
     }
 }
 
@@ -458,25 +517,17 @@ impl Iterator for Dump<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if self.walk.is_none()
-                && let Err(error) = self.open_next()
-            {
-                return Some(Err(error));
+            if let Some(ready) = self.ready.pop_front() {
+                return Some(ready);
             }
-            let walk = self.walk.as_mut()?;
-            let segment = log_name(walk.first);
-            match walk.step() {
-                Ok(Walked::Record(record)) => return Some(Ok(dumped(&record))),
-                Ok(Walked::End) => self.walk = None,
-                Ok(Walked::Bad(offset, reason)) => {
-                    if let Some(error) = self.broken(offset, reason) {
-                        return Some(Err(error));
-                    }
-                }
-                Err(error) => {
-                    self.walk = None;
-                    return Some(Err(StorageFault::new("read", &segment, error).into()));
-                }
+            let advanced = match self.walk.take() {
+                Some(walk) => self.advance(walk),
+                None if self.firsts.is_empty() => return None,
+                None => self.open_next(),
+            };
+            if let Err(error) = advanced {
+                self.ready.extend(self.group.drain(..).map(Ok));
+                self.ready.push_back(Err(error));
             }
         }
     }

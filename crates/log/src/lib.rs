@@ -65,10 +65,12 @@
 //! interrupted at its end is cut off and reported ([`Recovery::cut`]). Damage is told from that by
 //! looking for a record of a later commit behind the broken place, and refused: nothing is deleted
 //! that was acknowledged. What cannot be told apart: damage within the very last commit looks like
-//! an interrupted one, and is cut off, and reported, as such.
+//! an interrupted one, and is cut off, and reported, as such. Not so after a close in order: nothing
+//! can be torn then, and the newest segment's index tells what there was. Of the records only the last
+//! are read; what is missing, or broken there, is refused as damage.
 //!
-//! Sealed segments are not read when the log is opened: damage in them is found by
-//! [`Reader::read`], which never returns a record whose checksum is wrong, or by
+//! Other segments, and the rest of that one, are not read when the log is opened: damage in them is
+//! found by [`Reader::read`], which never returns a record whose checksum is wrong, or by
 //! [`inspect::verify`].
 //!
 //! # What it costs
@@ -92,6 +94,7 @@
 mod batch;
 mod blank;
 mod blocks;
+mod closed;
 mod collect;
 mod compaction;
 mod directory;

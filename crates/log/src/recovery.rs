@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::blank::written_end;
+use crate::closed::{self, Closed};
 use crate::compaction::COMPACTED_NAME;
 use crate::error::{Damage, OpenError, StorageFault};
 use crate::header::{HEADER_BYTES, HEADER_END, HeaderFound, SegmentHeader, VERSION};
@@ -193,7 +194,8 @@ impl Opening<'_> {
         let name = log_name(first);
         let file = self.open_file(&name)?;
         let found = SegmentHeader::read(&*file).map_err(fault("read", &name))?;
-        if found == HeaderFound::Bad && is_unfinished(&*file, firsts)? {
+        let was_closed = || closed::was_closed(self.storage, first);
+        if found == HeaderFound::Bad && is_unfinished(&*file, firsts)? && !was_closed() {
             remove_durably(self.storage, &name).map_err(fault("remove", &name))?;
             self.found.removed.push(name);
             firsts.pop();
@@ -385,20 +387,28 @@ impl Opening<'_> {
         let Newest { header, file } = newest;
         let name = log_name(header.first);
         let len = file.len().map_err(fault("read the length of", &name))?;
-        let closed = self.closed_in_order(&header, &*file, len);
-        self.forget_index(header.first)?;
-        self.may_have_lost = header.lazy && closed.is_none();
-        if let Some(scanned) = closed.filter(|closed| closed.index.records > 0) {
+        let closed = Closed::of(self.storage, header.first, Some(header.salt));
+        let closed = closed.filter(|_| header.end == 0);
+        let told = closed_in_order(closed.as_ref(), &header, &file, len)?;
+        self.may_have_lost = header.lazy && told.is_none();
+        if let Some(scanned) = told.filter(|told| told.index.records > 0) {
+            closed::forget(self.storage, header.first)?;
             return Ok(Segment::from_scan(&header, file, scanned).written_ahead(len));
         }
         let scanned = scan_file(&header, &file, len)?;
+        if let Some(damage) = closed.and_then(|closed| closed.compare(&header, &scanned)) {
+            return Err(damage.into());
+        }
+        if let Some(bad) = scanned.bad {
+            refuse_damage(&header, &*file, &scanned, bad, len)?;
+        }
+        closed::forget(self.storage, header.first)?;
         let is_empty = scanned.index.records == 0 && scanned.bad.is_none() && header.end == 0;
         if is_empty && (older || header.first == 1) {
             return self.create_again(&header);
         }
         let mut len = len;
-        if let Some((offset, reason)) = scanned.bad {
-            refuse_damage(&header, &*file, &scanned, (offset, reason), len)?;
+        if scanned.bad.is_some() {
             let written = written_end(&*file, scanned.len..len).map_err(fault("read", &name))?;
             file.set_len(scanned.len).map_err(fault("cut", &name))?;
             let bytes = written - scanned.len;
@@ -415,43 +425,6 @@ impl Opening<'_> {
             .sync_directory()
             .map_err(fault("sync the directory of", &name))?;
         Ok(Segment::from_scan(&header, file, scanned).written_ahead(len))
-    }
-
-    /// What the last process wrote of the newest segment when it closed the log, so that it need
-    /// not be read.
-    fn closed_in_order(
-        &self,
-        header: &SegmentHeader,
-        file: &dyn StorageFile,
-        len: u64,
-    ) -> Option<Scanned> {
-        let is_whole = |summary: &Summary| {
-            let end = summary.log_bytes;
-            written_end(file, end..len).is_ok_and(|written| written == end)
-        };
-        let (index, summary, _) = self.index_of(header, len, is_whole)?;
-        let index = index.load(&summary)?;
-        Some(Scanned {
-            index,
-            len: summary.log_bytes,
-            commit_at: summary.log_bytes,
-            first_time_ms: summary.first_time_ms,
-            last_time_ms: summary.last_time_ms,
-            bad: None,
-        })
-    }
-
-    /// Removes the newest segment's index before anything is written that it does not know of.
-    fn forget_index(&self, first: u64) -> Result<(), OpenError> {
-        let name = index_name(first);
-        match self.storage.remove(&name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(fault("remove", &name)(error)),
-            Ok(()) => self
-                .storage
-                .sync_directory()
-                .map_err(fault("sync the directory of", &name)),
-        }
     }
 
     /// Creates a segment once more in which there is nothing yet.
@@ -514,6 +487,29 @@ fn refuse_damage(
         .into())
     } else {
         Ok(())
+    }
+}
+
+/// The newest segment as it was told of when the log was closed in good order, if nothing but zeros
+/// follows; of its records only the last are looked at.
+fn closed_in_order(
+    closed: Option<&Closed>,
+    header: &SegmentHeader,
+    file: &Arc<dyn StorageFile>,
+    len: u64,
+) -> Result<Option<Scanned>, OpenError> {
+    let name = log_name(header.first);
+    let Some(closed) = closed else {
+        return Ok(None);
+    };
+    let end = closed.bytes();
+    let written = written_end(&**file, end..len).map_err(fault("read", &name))?;
+    if end > len || written > end {
+        return Ok(None);
+    }
+    match closed.damage(header, file).map_err(fault("read", &name))? {
+        Some(damage) => Err(damage.into()),
+        None => Ok(closed.load()),
     }
 }
 

@@ -62,16 +62,14 @@ impl Writer {
         let count = compacted + self.forgettable(&before, compacted, now_ms);
         let dense = compacted == 0 && self.shared.rules.is_empty();
         let is_time = now_ms.abs_diff(self.compacted_ms) >= COMPACT_EVERY_MS;
-        if dense && count > 0 {
-            // Readers stop seeing them before the files go.
-            self.shared
-                .replace(before.iter().skip(count).cloned().collect());
-            self.doomed.extend(before.iter().take(count).cloned());
+        // What is left of an interrupted compaction must go before what stands for it does.
+        self.remove_doomed()?;
+        if dense {
+            self.forget(before.get(..count).unwrap_or_default())?;
         } else if count > compacted || (is_time && compacted > 0) {
             self.compacted_ms = now_ms;
             self.compact(count)?;
         }
-        self.remove_doomed()?;
         rolled?;
         Ok(Retained::between(&before, &self.shared.segments()))
     }
@@ -123,8 +121,23 @@ impl Writer {
         forgettable.count()
     }
 
-    /// Removes files, the oldest first and each durably before the next: a crash can leave the
-    /// log longer than it was, but never with a hole.
+    /// Takes the oldest segments away, one after the other.
+    ///
+    /// Each is gone for good before readers stop seeing it: what anybody was told to be forgotten
+    /// does not come back after a crash, and no crash leaves a hole. Who is reading in it goes on,
+    /// since the file lasts until it is closed.
+    pub(crate) fn forget(&mut self, oldest: &[Arc<Segment>]) -> Result<(), CommitError> {
+        for segment in oldest {
+            self.remove_segment(segment)?;
+            let mut segments = (*self.shared.segments()).clone();
+            segments.retain(|it| it.first != segment.first);
+            self.shared.replace(segments);
+        }
+        Ok(())
+    }
+
+    /// Removes the files of segments for which a compacted one stands, each durably before the next.
+    /// Until then the next opening would do it.
     pub(crate) fn remove_doomed(&mut self) -> Result<(), CommitError> {
         while let Some(segment) = self.doomed.front().map(Arc::clone) {
             self.remove_segment(&segment)?;

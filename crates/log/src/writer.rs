@@ -40,7 +40,7 @@ pub struct Writer {
     pub(crate) spare: Vec<u8>,
     /// Why nothing is taken any more.
     pub(crate) poison: Option<StorageFault>,
-    /// Segments that readers no longer see but whose files may still be there, oldest first.
+    /// Segments for which a compacted one stands but whose files may still be there, oldest first.
     pub(crate) doomed: std::collections::VecDeque<Arc<Segment>>,
     /// Who does what no commit has to wait for.
     pub(crate) helper: Option<Helper>,

@@ -54,7 +54,8 @@ fn disk_of(files: &[(String, Vec<u8>)]) -> FaultStorage {
 fn check(disk: &FaultStorage, frames: &[Vec<u8>], options: &Options) -> Option<usize> {
     inspect::verify(disk, &mut |_| {}).unwrap();
     let dumped = inspect::dump(disk).unwrap();
-    for record in dumped.take(100).filter_map(Result::ok) {
+    let dumped: Vec<_> = dumped.take(100).filter_map(Result::ok).collect();
+    for record in &dumped {
         let place = usize::try_from(record.sequence - 1).unwrap();
         assert_eq!(record.frame, frames[place]);
     }
@@ -67,6 +68,7 @@ fn check(disk: &FaultStorage, frames: &[Vec<u8>], options: &Options) -> Option<u
         Err(error) => panic!("{error}"),
     };
     assert_eq!(found, frames[..found.len()]);
+    assert!(dumped.iter().map(|record| &record.frame).eq(&found));
     for topic in ["topic/0", "topic/1"] {
         let found = read_from(&reader, &Only(&[topic]), 1);
         if let Ok(found) = found {
@@ -122,8 +124,14 @@ fn a_file_cut_anywhere_keeps_whole_groups() {
     let whole = disk.files()[0].1.clone();
     for length in ends[0]..whole.len() {
         let disk = disk_of(&[(FIRST.to_owned(), whole[..length].to_vec())]);
+        // Before anything is opened: a dump shows what opening is going to keep.
+        let dumped = inspect::dump(&disk).unwrap();
+        let dumped: Vec<_> = dumped
+            .map(|record| record.unwrap().frame.to_vec())
+            .collect();
         let (writer, reader, found) = try_open(&disk, &options).unwrap();
         let groups = ends.iter().filter(|end| **end <= length).count() - 1;
+        assert_eq!(dumped, frames[..2 * groups], "cut at {length}");
         assert_eq!(writer.next_sequence(), 2 * groups as u64 + 1);
         assert_eq!(
             read_from(&reader, &Everything, 1).unwrap(),
@@ -309,6 +317,87 @@ fn an_index_that_is_missing_or_stale_is_built_again() {
     let mut original = files.clone();
     original.sort();
     assert_eq!(rebuilt, original, "the same index, byte for byte");
+}
+
+/// A log of one segment that was closed in good order: what it holds, and its index.
+fn closed() -> (Files, Vec<Vec<u8>>, Options) {
+    let disk = FaultStorage::new(1);
+    let options = small_segments(1 << 20);
+    let (mut writer, reader, _) = try_open(&disk, &options).unwrap();
+    for number in 1..60_u8 {
+        commit(&mut writer, "topic", &[&[number; 10], &[number; 700]]).unwrap();
+    }
+    let frames = read_from(&reader, &Everything, 1).unwrap();
+    writer.close().unwrap();
+    (disk.files(), frames, options)
+}
+
+#[test]
+fn what_is_missing_after_a_close_is_damage_and_no_crash() {
+    // Without the index the file looks like one whose last commit a crash interrupted, or like one
+    // that was never finished, and would be cut. Then sequences that were seen would be given again.
+    let (files, frames, options) = closed();
+    let log = files.iter().find(|(name, _)| name == FIRST).unwrap();
+    for length in (0..log.1.len()).rev().step_by(97) {
+        let mut files = files.clone();
+        files[1].1.truncate(length);
+        assert_eq!(files[1].0, FIRST);
+        let disk = disk_of(&files);
+        let Err(OpenError::Damaged(damage)) = try_open(&disk, &options) else {
+            panic!("cut to {length} bytes, and not refused");
+        };
+        assert!(damage.offset <= length as u64);
+        assert_eq!(disk.files(), files, "refusing changes nothing");
+        assert!(!inspect::verify(&disk, &mut |_| {}).unwrap().is_sound());
+        let dumped = inspect::dump(&disk).unwrap();
+        let (dumped, told): (Vec<_>, Vec<_>) = dumped.partition(Result::is_ok);
+        assert_eq!(told.len(), 1, "cut to {length} bytes");
+        assert!(dumped.len() < frames.len());
+        if length < 128 {
+            // Nothing is left that says which log it was.
+            continue;
+        }
+        assert!(repair(&disk, false, &mut |_| {}).unwrap() > 0);
+        let (writer, ..) = try_open(&disk, &options).unwrap();
+        assert!(writer.next_sequence() > frames.len() as u64);
+    }
+}
+
+#[test]
+fn after_a_close_the_last_records_are_looked_at() {
+    let (files, frames, options) = closed();
+    let (mut refused, mut met) = (0, 0);
+    let whole = files[1].1.clone();
+    for offset in (128..whole.len()).step_by(401) {
+        let mut files = files.clone();
+        files[1].1[offset] ^= 0x20;
+        let disk = disk_of(&files);
+        assert!(!inspect::verify(&disk, &mut |_| {}).unwrap().is_sound());
+        match try_open(&disk, &options) {
+            Err(OpenError::Damaged(_)) => {
+                assert_eq!(disk.files(), files, "refusing changes nothing");
+                refused += 1;
+            }
+            Err(error) => panic!("{error}"),
+            Ok((_, reader, found)) => {
+                // It is not read, so nothing is cut off, and who reads is told.
+                assert_eq!((found.cut, reader.next()), (None, frames.len() as u64 + 1));
+                let read = read_from(&reader, &Everything, 1);
+                assert!(matches!(read, Err(ReadError::Damaged { .. })));
+                met += 1;
+                assert!(
+                    offset < whole.len() - 700,
+                    "the last record was not looked at"
+                );
+            }
+        }
+    }
+    assert!(refused > 0 && met > 0, "{refused} {met}");
+    // The end of the file, as a file system leaves it that knows its length and has lost its blocks.
+    let mut files = files;
+    files[1].1[whole.len() - 4096..].fill(0);
+    let opened = try_open(&disk_of(&files), &options);
+    assert!(matches!(opened, Err(OpenError::Damaged(_))));
 }
 
 proptest! {

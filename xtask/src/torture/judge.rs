@@ -7,19 +7,12 @@ use super::follower::{Manner, Told};
 use super::ledger::Ledger;
 use super::plan::{Event, Plan};
 
-/// Looks at the log within which retention has to have finished what it began. A kill amid it
-/// leaves files of what readers were told to be forgotten; the next opening begins it again.
-const LOOKS_MAX: usize = 5;
-
 #[derive(Debug, Default)]
 pub(super) struct Judge {
     /// All that is wanted up to this sequence was told, or its loss was.
     cursor: u64,
     /// What the stream was resumed after.
     resumed: String,
-    /// The newest sequence that is said to be forgotten and was held at the last look, and how many
-    /// looks it was so.
-    owed: Option<(u64, usize)>,
     pub(super) events: usize,
     pub(super) gaps: usize,
     pub(super) resumes: usize,
@@ -38,15 +31,6 @@ impl Judge {
         for told in told {
             self.hear_one(told, ledger, &wants)
                 .with_context(|| format!("the follower of {}: {told:?}", manner.name))?;
-        }
-        self.owed = self.owed.filter(|(to, _)| *to >= ledger.first());
-        if let Some((to, looks)) = &mut self.owed {
-            *looks += 1;
-            ensure!(
-                *looks <= LOOKS_MAX,
-                "the follower of {} was told of a gap up to {to}, and it is held still",
-                manner.name
-            );
         }
         Ok(())
     }
@@ -81,6 +65,7 @@ impl Judge {
                 match &**reason {
                     "retention" => self.forgotten(from, to, ledger, wants),
                     "unknown" => self.unknown(from, to, ledger),
+                    "lost" if ledger.leaves_out() => self.left_out(from, to, ledger, wants),
                     _ => bail!("a gap for a reason that there is not"),
                 }
             }
@@ -115,11 +100,9 @@ impl Judge {
     /// Up to here there must be nothing more that is wanted.
     fn advance(&mut self, to: u64, ledger: &Ledger, wants: &dyn Fn(Event) -> bool) -> Result<()> {
         ensure!(to < ledger.next(), "the log ends before {to}");
-        for sequence in self.cursor + 1..=to {
-            let skipped = ledger.at(sequence).filter(|event| wants(*event));
-            if let Some(event) = skipped {
-                bail!("LOST: {event:?}, sequence {sequence}, was skipped silently");
-            }
+        let mut skipped = ledger.between(self.cursor + 1..to + 1).iter();
+        if let Some((sequence, event)) = skipped.find(|(_, event)| wants(*event)) {
+            bail!("LOST: {event:?}, sequence {sequence}, was skipped silently");
         }
         self.cursor = self.cursor.max(to);
         Ok(())
@@ -136,18 +119,35 @@ impl Judge {
         let from = ledger.place(from).context("a gap from another log")?;
         self.advance(from, ledger, wants)?;
         ensure!(to > from, "an empty gap");
-        self.owe(to, ledger)?;
+        Self::must_be_gone(to, ledger)?;
         self.cursor = self.cursor.max(to);
         Ok(())
     }
 
-    /// What a gap says to be forgotten has to be, soon.
-    fn owe(&mut self, to: u64, ledger: &Ledger) -> Result<()> {
+    /// Sequences that may have been given before the hub was killed: a kill takes nothing that was
+    /// written, so none of them was.
+    fn left_out(
+        &mut self,
+        from: &str,
+        to: u64,
+        ledger: &Ledger,
+        wants: &dyn Fn(Event) -> bool,
+    ) -> Result<()> {
+        let from = ledger.place(from).context("a gap from another log")?;
+        self.advance(from, ledger, wants)?;
+        let given = ledger.between(from + 1..to + 1);
+        ensure!(to > from && given.is_empty(), "{given:?} is in the log");
+        self.advance(to, ledger, wants)
+    }
+
+    /// What a gap says to be forgotten is gone for good before anybody is told.
+    fn must_be_gone(to: u64, ledger: &Ledger) -> Result<()> {
         ensure!(to < ledger.next(), "the log ends before {to}");
-        let owed = self.owed.map_or(0, |(owed, _)| owed);
-        if to >= ledger.first() && to > owed {
-            self.owed = Some((to, 0));
-        }
+        ensure!(
+            to < ledger.first(),
+            "it is held, from {} on",
+            ledger.first()
+        );
         Ok(())
     }
 
@@ -155,7 +155,7 @@ impl Judge {
     fn unknown(&mut self, from: &str, to: u64, ledger: &Ledger) -> Result<()> {
         ensure!(from == self.resumed, "it resumed after {}", self.resumed);
         ensure!(ledger.place(from).is_none(), "this ID names its place");
-        self.owe(to, ledger)?;
+        Self::must_be_gone(to, ledger)?;
         let last = ledger.at(self.cursor).context("it had seen nothing")?;
         ensure!(
             ledger.id(last, self.cursor) == *from && self.cursor <= to,
@@ -168,11 +168,6 @@ impl Judge {
 
     /// At the end: nothing that is wanted may be missing.
     pub(super) fn conclude(&mut self, manner: &Manner, ledger: &Ledger, plan: Plan) -> Result<()> {
-        ensure!(
-            self.owed.is_none(),
-            "the follower of {} was told of a gap of what is held",
-            manner.name
-        );
         let wants = |event: Event| manner.wants(&plan.topics(event));
         self.advance(ledger.next() - 1, ledger, &wants)
             .with_context(|| format!("the follower of {}, at the end", manner.name))

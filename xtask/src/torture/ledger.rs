@@ -1,5 +1,6 @@
 //! What the log holds and ever held, put together from one dump after the other.
 
+use std::ops::Range;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,13 +14,17 @@ use crate::process;
 #[derive(Debug)]
 pub(super) struct Ledger {
     plan: Plan,
+    /// Whether sequences are left out when the hub was killed.
+    leaves_out: bool,
     epoch: String,
-    /// What has the sequences 1, 2, 3, …
-    placed: Vec<Event>,
+    /// Which sequence each event has, in order.
+    placed: Vec<(u64, Event)>,
     /// The sequences of each publisher's events, by their numbers; 0: none is known.
     sequences: Vec<Vec<u64>>,
     /// The oldest that was held at the last look.
     first: u64,
+    /// One past the newest that was given, or left out.
+    next: u64,
 }
 
 /// A record, as `tidings log dump --json` tells it.
@@ -44,8 +49,8 @@ enum Verified {
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) epoch: String,
-    /// The oldest sequence held and one past the newest, as the segments' headers tell.
-    pub(super) held: std::ops::Range<u64>,
+    /// The sequences in each segment.
+    pub(super) segments: Vec<Range<u64>>,
     pub(super) records: Vec<Record>,
 }
 
@@ -57,13 +62,10 @@ impl Look {
             command.args(["log", verb, "--json"]).arg(setup.data());
             process::stdout(&mut command)
         };
-        let (mut held, mut epoch) = (None, None);
+        let (mut segments, mut epoch) = (Vec::new(), None);
         for line in tool("verify")?.lines() {
             match serde_json::from_str(line).with_context(|| format!("verify said {line}"))? {
-                Verified::Segment { first, records } => {
-                    let start = held.map_or(first, |held: std::ops::Range<u64>| held.start);
-                    held = Some(start..first + records);
-                }
+                Verified::Segment { first, records } => segments.push(first..first + records),
                 Verified::Verdict { epoch: said, sound } => {
                     ensure!(sound, "the log is not sound");
                     epoch = said;
@@ -76,20 +78,35 @@ impl Look {
             .map(|line| serde_json::from_str(line).with_context(|| format!("dump said {line}")));
         Ok(Self {
             epoch: epoch.context("the log has no epoch")?,
-            held: held.context("the log has no segment")?,
+            segments,
             records: records.collect::<Result<_>>()?,
         })
+    }
+
+    /// From the oldest sequence that is held to one past the newest.
+    fn held(&self) -> Result<Range<u64>> {
+        let ends = self.segments.first().zip(self.segments.last());
+        let (first, last) = ends.context("the log has no segment")?;
+        Ok(first.start..last.end)
+    }
+
+    /// Whether each segment begins where the one before ends.
+    fn is_dense(&self) -> bool {
+        let pairs = self.segments.iter().zip(self.segments.iter().skip(1));
+        pairs.into_iter().all(|(one, next)| one.end == next.start)
     }
 }
 
 impl Ledger {
-    pub(super) fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Plan, leaves_out: bool) -> Self {
         Self {
             plan,
+            leaves_out,
             epoch: String::new(),
             placed: Vec::new(),
             sequences: vec![Vec::new(); MANNERS.len()],
             first: 1,
+            next: 1,
         }
     }
 
@@ -99,12 +116,31 @@ impl Ledger {
 
     /// One past the newest sequence that was seen.
     pub(super) fn next(&self) -> u64 {
-        self.placed.len() as u64 + 1
+        self.next
+    }
+
+    pub(super) fn leaves_out(&self) -> bool {
+        self.leaves_out
+    }
+
+    /// How many events were ever in the log, and how many of them are forgotten.
+    pub(super) fn count(&self) -> (usize, usize) {
+        (self.placed.len(), self.before(self.first))
     }
 
     pub(super) fn at(&self, sequence: u64) -> Option<Event> {
-        let place = usize::try_from(sequence.checked_sub(1)?).ok()?;
-        self.placed.get(place).copied()
+        let (_, event) = self.between(sequence..sequence + 1).first()?;
+        Some(*event)
+    }
+
+    /// The events with these sequences.
+    pub(super) fn between(&self, sequences: Range<u64>) -> &[(u64, Event)] {
+        let places = self.before(sequences.start)..self.before(sequences.end);
+        self.placed.get(places).unwrap_or_default()
+    }
+
+    fn before(&self, sequence: u64) -> usize {
+        self.placed.partition_point(|(other, _)| *other < sequence)
     }
 
     pub(super) fn sequence(&self, event: Event) -> Option<u64> {
@@ -134,7 +170,12 @@ impl Ledger {
             look.epoch.clone_into(&mut self.epoch);
         }
         ensure!(self.epoch == look.epoch, "the log has another epoch");
-        let held = &look.held;
+        let held = look.held()?;
+        ensure!(
+            self.leaves_out || look.is_dense(),
+            "sequences are left out between segments: {:?}",
+            look.segments
+        );
         ensure!(held.start >= self.first, "what was forgotten came back");
         ensure!(
             held.end >= self.next(),
@@ -149,14 +190,11 @@ impl Ledger {
             held.start - 1
         );
         self.first = held.start;
-        let mut expected = held.clone();
-        // Dumping shows the whole records of a group that a kill tore as well; verifying knows that
-        // the next opening cuts them off.
-        let records = look.records.iter();
-        let records = records.take_while(|record| record.sequence < held.end);
+        self.next = held.end;
+        let mut expected = look.segments.iter().cloned().flatten();
         // The event whose group goes on.
         let mut before: Option<Event> = None;
-        for record in records {
+        for record in &look.records {
             let sequence = record.sequence;
             ensure!(
                 expected.next() == Some(sequence),
@@ -174,7 +212,8 @@ impl Ledger {
             before = record.continues.then_some(event);
             self.place_at(sequence, event)?;
         }
-        ensure!(expected.is_empty(), "the dump lacks {expected:?}");
+        let lacking = expected.next();
+        ensure!(lacking.is_none(), "the dump lacks {lacking:?}");
         ensure!(before.is_none(), "the log ends amid a group");
         Ok(())
     }
@@ -228,7 +267,19 @@ impl Ledger {
         );
         sequences.resize(event.number, 0);
         sequences.push(sequence);
-        self.placed.push(event);
+        let last = self.placed.last().map_or(0, |(last, _)| *last);
+        ensure!(sequence > last, "{event:?} is new, and at {sequence}");
+        self.placed.push((sequence, event));
+        Ok(())
+    }
+
+    /// What was refused for want of room was not stored.
+    pub(super) fn check_refused(&self, refused: &[Event]) -> Result<()> {
+        for event in refused {
+            if let Some(sequence) = self.sequence(*event) {
+                bail!("{event:?} was refused with 507, and is in the log at {sequence}");
+            }
+        }
         Ok(())
     }
 

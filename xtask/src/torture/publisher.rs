@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::exchange::Request;
@@ -16,6 +16,10 @@ use crate::deadline;
 use crate::gate::Gate;
 
 const STREAM_LINES_MAX: usize = 400;
+/// The status of a hub that stops.
+const LATER: u64 = 503;
+/// The status of a hub whose disk is full: nothing was stored.
+const FULL: u64 = 507;
 /// For an answer that is not "later", across kills, drains and restarts.
 const LIMIT: Duration = Duration::from_mins(2);
 
@@ -35,6 +39,12 @@ struct Shared {
     /// Of how many there was a first receipt.
     acknowledged: AtomicUsize,
     receipts: Mutex<Vec<Receipt>>,
+    /// How often there was no room.
+    refusals: AtomicUsize,
+    /// Events that were tried once, and for which there was no room.
+    refused: Mutex<Vec<Event>>,
+    /// Whether it waits until it may go on.
+    idle: AtomicBool,
     stop: AtomicBool,
     gate: Gate,
 }
@@ -76,6 +86,21 @@ impl Publisher {
     /// The receipts since the last time.
     pub(super) fn take_receipts(&self) -> Vec<Receipt> {
         std::mem::take(&mut *lock(&self.shared.receipts))
+    }
+
+    /// How often it was told that there is no room.
+    pub(super) fn refusals(&self) -> usize {
+        self.shared.refusals.load(Ordering::SeqCst)
+    }
+
+    /// Events that cannot be in the log, since it was told so, since the last time.
+    pub(super) fn take_refused(&self) -> Vec<Event> {
+        std::mem::take(&mut *lock(&self.shared.refused))
+    }
+
+    /// Whether it has sent all that it may for now.
+    pub(super) fn is_idle(&self) -> bool {
+        self.shared.idle.load(Ordering::SeqCst)
     }
 
     /// An error as soon as it ended before its time.
@@ -127,7 +152,9 @@ enum Attempt {
 impl Sender {
     fn run(mut self) -> Result<()> {
         loop {
+            self.shared.idle.store(true, Ordering::SeqCst);
             self.shared.gate.wait_for(self.next);
+            self.shared.idle.store(false, Ordering::SeqCst);
             if self.shared.stop.load(Ordering::SeqCst) {
                 return Ok(());
             }
@@ -212,7 +239,11 @@ impl Sender {
             ControlFlow::Continue(())
         });
         if let Some(problem) = refused {
-            ensure!(is_later(&problem), "a publisher was refused: {problem}");
+            match status(&problem) {
+                Some(LATER) => {}
+                Some(FULL) => self.note_full(events),
+                _ => bail!("a publisher was refused: {problem}"),
+            }
             return Ok(Attempt::Broken);
         }
         match answered {
@@ -220,6 +251,13 @@ impl Sender {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(error.into()),
             Err(error) if is_stuck(&error) => Err(error).context("the hub does not answer"),
             Ok(_) | Err(_) => Ok(Attempt::Broken),
+        }
+    }
+
+    fn note_full(&self, events: &[Event]) {
+        self.shared.refusals.fetch_add(1, Ordering::SeqCst);
+        if self.manner == Manner::Plain {
+            lock(&self.shared.refused).extend_from_slice(events);
         }
     }
 
@@ -253,8 +291,6 @@ fn answers(line: &str) -> Vec<Value> {
     }
 }
 
-/// A hub that stops or is full says so.
-fn is_later(problem: &Value) -> bool {
-    let status = problem.get("status").and_then(Value::as_u64);
-    matches!(status, Some(503 | 507))
+fn status(problem: &Value) -> Option<u64> {
+    problem.get("status").and_then(Value::as_u64)
 }

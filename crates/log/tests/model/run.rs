@@ -1,11 +1,12 @@
 //! The log and the vector side by side.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use tidings_log::{
     CommitError, FaultStorage, Head, OpenError, Options, ReadError, ReadLimits, Reader, Recovery,
-    Retention, Upkeep, Writer, open,
+    Retention, Upkeep, Writer, inspect, open,
 };
 
 use super::{Choice, Op, Spec, TOPICS, is_ruled};
@@ -31,7 +32,7 @@ pub(crate) struct Run {
     log: Option<(Writer, Reader)>,
     upkeep: Option<Upkeep>,
     epoch: Option<String>,
-    /// All that was ever acknowledged, also what retention took away: it may come back.
+    /// All that was ever acknowledged, also what retention took away.
     records: Vec<Rec>,
     /// How many of them a loss of power cannot take.
     synced: usize,
@@ -42,6 +43,8 @@ pub(crate) struct Run {
     /// A batch of which nobody knows whether it was stored.
     uncertain: Vec<Rec>,
     first: u64,
+    /// Whether forgetting was interrupted: what was not said to be forgotten may be gone.
+    forgetting: bool,
     now_ms: u64,
     /// When the log last looked at the clock for the rules of single topics.
     looked_ms: u64,
@@ -62,6 +65,7 @@ impl Run {
             seen: 1,
             uncertain: Vec::new(),
             first: 1,
+            forgetting: false,
             now_ms: 1000,
             looked_ms: 1000,
         };
@@ -73,6 +77,7 @@ impl Run {
     pub(crate) fn open(&mut self) {
         self.log = None;
         self.upkeep = None;
+        let mut dumped = self.dump();
         let opened = self.try_open().or_else(|error| {
             assert!(
                 matches!(error, OpenError::Storage(_) | OpenError::Begin(_)),
@@ -82,14 +87,27 @@ impl Run {
                 self.disk = self.disk.crash();
             }
             self.disk.mend();
+            dumped = self.dump();
             self.try_open()
         });
         self.looked_ms = self.now_ms;
         let (mut writer, reader, found) = opened.expect("a log opens on a disk that works");
         self.check_recovered(&writer, &reader, &found);
+        self.check_dumped(&dumped);
         self.upkeep = self.attended.then(|| writer.upkeep());
         self.log = Some((writer, reader));
         self.check_all();
+    }
+
+    /// What a dump shows beforehand, opening must keep, and nothing else.
+    fn dump(&self) -> Vec<(u64, Vec<u8>)> {
+        // Beside the disk, whose failures are for the log.
+        let copy = FaultStorage::new(0);
+        for (name, bytes) in self.disk.files() {
+            copy.put(&name, bytes);
+        }
+        let dumped = inspect::dump(&copy).unwrap().map(|record| record.unwrap());
+        dumped.map(|it| (it.sequence, it.frame.to_vec())).collect()
     }
 
     fn try_open(&self) -> Result<(Writer, Reader, Recovery), OpenError> {
@@ -130,9 +148,32 @@ impl Run {
         self.synced = self.records.len();
         // Of a log that lost all that it had, the first sequence is one behind what it lost.
         let first = self.behind_hole(self.first).unwrap_or(self.first);
-        assert!(reader.first() <= first, "forgot more than it said");
+        let forgot = std::mem::take(&mut self.forgetting);
+        assert!(
+            reader.first() <= first || forgot,
+            "forgot more than it said"
+        );
+        assert!(reader.first() >= self.first, "what was forgotten came back");
         self.first = reader.first();
         assert_eq!(reader.next(), writer.next_sequence());
+    }
+
+    fn check_dumped(&self, dumped: &[(u64, Vec<u8>)]) {
+        let held = self.held().map(|record| (record.sequence, &record.frame));
+        if self.is_ruled() {
+            // Of what is hidden some is there still.
+            let held: HashMap<_, _> = held.collect();
+            let is_held = |(sequence, frame)| held.get(sequence) == Some(&frame);
+            assert!(
+                dumped
+                    .iter()
+                    .map(|(sequence, frame)| (sequence, frame))
+                    .all(is_held)
+            );
+        } else {
+            let dumped = dumped.iter().map(|(sequence, frame)| (*sequence, frame));
+            assert!(dumped.eq(held), "a dump shows something else than opening");
+        }
     }
 
     pub(crate) fn apply(&mut self, op: &Op) {
@@ -485,6 +526,7 @@ impl Run {
         let poisoned = writer.poisoned().is_some();
         let done = writer.retain(now_ms);
         let first = reader.first();
+        self.forgetting |= done.is_err();
         if self.is_ruled() && done.is_err() && !poisoned {
             // Whether it came so far as to look at the clock is not known; an opening does.
             self.first = first;

@@ -1,0 +1,139 @@
+//! What the process before told of the newest segment when it closed the log in good order: its
+//! index.
+//!
+//! That was written after all was synced, and is removed before anything else is written. So what it
+//! tells of and is not there was lost at rest. No crash explains that: it is damage, also where the
+//! file alone looks like one that was never finished.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::error::{Damage, StorageFault};
+use crate::header::{HEADER_END, SegmentHeader};
+use crate::index_file::{self, FileIndex};
+use crate::index_layout::Summary;
+use crate::scanner::{Scanner, Step};
+use crate::segment::{Scanned, index_name, log_name};
+use crate::storage::{Storage, StorageFile};
+
+/// What is wrong where nothing is.
+pub(crate) const LOST: &str = "there was more when the log was closed";
+
+/// The index of the newest segment.
+pub(crate) struct Closed {
+    index: FileIndex,
+    summary: Summary,
+}
+
+impl Closed {
+    /// What is told of the newest segment, if anything is; without a salt it is taken for one of this
+    /// log.
+    pub(crate) fn of(storage: &dyn Storage, first: u64, salt: Option<u64>) -> Option<Self> {
+        let name = index_name(first);
+        let salt = salt.or_else(|| index_file::salt(storage, &name))?;
+        let expected = |summary: &Summary| {
+            let fits = summary.first == first && summary.salt == salt;
+            fits && summary.log_bytes >= HEADER_END
+        };
+        let (index, summary, _) = FileIndex::open(storage, &name, expected, salt)?;
+        Some(Self { index, summary })
+    }
+
+    /// One past the last sequence that it tells of, in the segment with this header; 0 if that is
+    /// another.
+    pub(crate) fn end_in(&self, header: &SegmentHeader) -> u64 {
+        let fits = self.summary.salt == header.salt && header.end == 0;
+        if fits { self.end() } else { 0 }
+    }
+
+    fn end(&self) -> u64 {
+        self.summary.first + u64::from(self.summary.records)
+    }
+
+    /// Where its records end in the file. Bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.summary.log_bytes
+    }
+
+    /// Finds what is wrong with the last records, which are read: some 16 KiB. A file system that
+    /// lost something of a file lost its end; and behind it more is going to be written.
+    pub(crate) fn damage(
+        &self,
+        header: &SegmentHeader,
+        file: &Arc<dyn StorageFile>,
+    ) -> io::Result<Option<Damage>> {
+        let damage = |offset, reason| {
+            let segment = log_name(header.first);
+            Ok(Some(Damage {
+                segment,
+                offset,
+                reason,
+            }))
+        };
+        let (bytes, end) = (self.bytes(), self.end());
+        // Without a place the index is what is broken, or there is no record: the segment is going to
+        // be read in full.
+        let Ok((Some(place), _)) = self.index.places(&|_| true) else {
+            return Ok(None);
+        };
+        let range = u64::from(place.offset)..bytes;
+        let mut scanner = Scanner::new(Arc::clone(file), header.salt, range);
+        let mut next = header.first + u64::from(place.ordinal);
+        loop {
+            let step = scanner.step()?;
+            let offset = scanner.offset();
+            match step {
+                Step::End if offset == bytes && next == end => return Ok(None),
+                Step::End => return damage(offset, LOST),
+                Step::Bad(reason) => return damage(offset, reason),
+                Step::Record(head) if head.sequence != next => {
+                    return damage(offset, "the record's sequence does not follow");
+                }
+                Step::Record(_) if scanner.record()?.is_none() => {
+                    return damage(offset, "the record's checksum is wrong");
+                }
+                Step::Record(_) => next += 1,
+            }
+        }
+    }
+
+    /// What was found by reading the segment in full must be all that was told of.
+    pub(crate) fn compare(&self, header: &SegmentHeader, scanned: &Scanned) -> Option<Damage> {
+        let found = header.first + u64::from(scanned.index.records);
+        let (offset, reason) = scanned.bad.unwrap_or((scanned.len, LOST));
+        (found < self.end()).then(|| Damage {
+            segment: log_name(header.first),
+            offset,
+            reason,
+        })
+    }
+
+    /// The segment as it is told of, so that it need not be read.
+    pub(crate) fn load(&self) -> Option<Scanned> {
+        Some(Scanned {
+            index: self.index.load(&self.summary)?,
+            len: self.bytes(),
+            commit_at: self.bytes(),
+            first_time_ms: self.summary.first_time_ms,
+            last_time_ms: self.summary.last_time_ms,
+            bad: None,
+        })
+    }
+}
+
+/// Whether a segment that cannot say itself which it is held records when the log was closed.
+pub(crate) fn was_closed(storage: &dyn Storage, first: u64) -> bool {
+    Closed::of(storage, first, None).is_some_and(|closed| closed.summary.records > 0)
+}
+
+/// Removes the newest segment's index before anything is written that it does not know of.
+pub(crate) fn forget(storage: &dyn Storage, first: u64) -> Result<(), StorageFault> {
+    let name = index_name(first);
+    match storage.remove(&name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(StorageFault::new("remove", &name, error)),
+        Ok(()) => storage
+            .sync_directory()
+            .map_err(|error| StorageFault::new("sync the directory of", &name, error)),
+    }
+}
