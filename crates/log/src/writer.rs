@@ -24,9 +24,9 @@ const TRIAL_BYTES_MAX: usize = 1 << 20;
 /// What a segment is called that is being created and was not written ahead.
 pub(crate) const NEW_NAME: &str = "next.new";
 
-/// The next segment's file is asked for when this part of the active one is used: late enough for
-/// a log that takes little to hold one segment and not two, early enough for one that takes much.
-const PREPARE_AT_PART: u64 = 8;
+/// The next segment's file is begun when this part of the active one is used: late enough for a log
+/// that takes little to hold one segment and not two. It is whole when the same part is left.
+const PREPARE_PARTS: u64 = 8;
 
 /// Appends to a log. There is one for each log; it is not shared, so nothing in it is locked.
 pub struct Writer {
@@ -81,7 +81,7 @@ impl Writer {
     pub fn upkeep(&mut self) -> Upkeep {
         let (helper, upkeep) = upkeep::pair(Arc::clone(&self.storage));
         self.helper = Some(helper);
-        self.prepare_next();
+        self.prepare_next(0);
         upkeep
     }
 
@@ -120,6 +120,7 @@ impl Writer {
         }
         batch.follow_unsynced(self.unsynced_bytes());
         self.append(&batch.buffer, batch.now_ms)?;
+        let bytes = batch.bytes() as u64;
         let Batch { buffer, starts, .. } = batch;
         let frames = self.active.publish(&buffer, &starts, time_ms);
         // Readers get a copy of the frames, and the next batch the buffer. Were it theirs, as large as
@@ -128,7 +129,7 @@ impl Writer {
             self.spare = buffer;
         }
         self.last_time_ms = time_ms;
-        self.prepare_next();
+        self.prepare_next(bytes);
         Ok(Committed {
             first,
             last,
@@ -195,17 +196,25 @@ impl Writer {
 
     /// Whether a segment that was written ahead is there, and the batch would not go into one.
     fn grows_needlessly_by(&self, batch: &Batch) -> bool {
-        self.active.grows_by(batch.bytes() as u64)
-            && self.helper.as_ref().is_some_and(Helper::is_ready)
+        let whole = |helper: &Helper| helper.spare_bytes() >= self.options.segment_bytes();
+        self.active.grows_by(batch.bytes() as u64) && self.helper.as_ref().is_some_and(whole)
     }
 
-    /// Asks for the next segment's file when it is time.
-    fn prepare_next(&self) {
-        let Some(helper) = &self.helper else { return };
-        let segment_bytes = self.options.segment_bytes();
-        if self.active.len() >= segment_bytes / PREPARE_AT_PART || self.active.grows_by(1) {
-            helper.prepare(segment_bytes);
-        }
+    /// Asks for as much of the next segment's file as it is time for, if the next commit is like
+    /// the last.
+    fn prepare_next(&mut self, last_bytes: u64) {
+        let Some(helper) = &mut self.helper else {
+            return;
+        };
+        let bytes = self.options.segment_bytes();
+        let due = if self.active.grows_by(1) {
+            bytes
+        } else {
+            let soon = self.active.len().saturating_add(last_bytes);
+            let behind = soon.saturating_sub(bytes / PREPARE_PARTS);
+            behind.saturating_mul(PREPARE_PARTS) / (PREPARE_PARTS - 2)
+        };
+        helper.prepare(due.min(bytes), bytes);
     }
 
     /// Makes durable what is acknowledged and not synced, if there is anything.
@@ -311,7 +320,7 @@ impl Writer {
             },
             end: 0,
         };
-        let created = match self.helper.as_ref().and_then(Helper::take) {
+        let created = match self.helper.as_mut().and_then(Helper::take) {
             Some(prepared) => adopt(&*self.storage, &header, prepared, SPARE_NAME),
             None => create(&*self.storage, &header),
         };
