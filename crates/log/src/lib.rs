@@ -100,6 +100,7 @@ mod error;
 mod fault;
 mod fetch;
 mod fields;
+mod fresh;
 mod header;
 mod index;
 mod index_file;

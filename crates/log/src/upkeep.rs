@@ -51,6 +51,8 @@ enum Task {
     Seal(Arc<Segment>),
     /// The next segment's file, up to so many bytes.
     Prepare(u64),
+    /// What was committed to a segment and is not in its index.
+    Index(Arc<Segment>),
 }
 
 /// What both ends see.
@@ -132,6 +134,11 @@ impl Helper {
         self.tasks.send(Task::Seal(Arc::clone(segment))).is_ok()
     }
 
+    /// Asks for what was committed to be put into the index; false if nobody will.
+    pub(crate) fn index(&self, segment: &Arc<Segment>) -> bool {
+        self.tasks.send(Task::Index(Arc::clone(segment))).is_ok()
+    }
+
     /// Asks for so much of the next segment's file, which will have `bytes`.
     pub(crate) fn prepare(&mut self, due: u64, bytes: u64) {
         let step_bytes = (bytes / STEPS).clamp(1, UNSYNCED_BYTES);
@@ -200,6 +207,7 @@ impl Upkeep {
         match task {
             Task::Seal(segment) => drop(segment.seal(&*self.storage)),
             Task::Prepare(bytes) => self.prepare(bytes),
+            Task::Index(segment) => segment.index_fresh(),
         }
     }
 

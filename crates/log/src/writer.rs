@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Begin, Committed};
 use crate::error::{CommitError, StorageFault};
+use crate::fresh::Due;
 use crate::header::{HEADER_END, SegmentHeader, VERSION};
 use crate::options::{Durability, Options};
 use crate::reader::Shared;
@@ -38,6 +39,8 @@ pub struct Writer {
     pub(crate) last_time_ms: u64,
     /// What the batch before took: the next will be alike, and need not grow step by step.
     pub(crate) spare: Vec<u8>,
+    /// How much of that were frames.
+    pub(crate) spare_frame_bytes: usize,
     /// Why nothing is taken any more.
     pub(crate) poison: Option<StorageFault>,
     /// Segments that readers no longer see but whose files may still be there, oldest first.
@@ -96,7 +99,8 @@ impl Writer {
             salt: self.salt,
             record_bytes_max: self.options.record_bytes(),
         };
-        Batch::new(&begin, std::mem::take(&mut self.spare))
+        let frame_bytes = self.spare_frame_bytes.min(SPARE_BYTES_MAX);
+        Batch::new(&begin, std::mem::take(&mut self.spare), frame_bytes)
     }
 
     /// Writes a batch, syncs if [`Durability`] asks for it, and then shows it to readers.
@@ -120,13 +124,15 @@ impl Writer {
         }
         batch.follow_unsynced(self.unsynced_bytes());
         self.append(&batch.buffer, batch.now_ms)?;
+        let due = self.active.publish(&batch);
+        self.index(due);
         let bytes = batch.bytes() as u64;
-        let Batch { buffer, starts, .. } = batch;
-        let frames = self.active.publish(&buffer, &starts, time_ms);
+        self.spare_frame_bytes = batch.frames.len();
+        let frames = batch.take_frames();
         // Readers get a copy of the frames, and the next batch the buffer. Were it theirs, as large as
         // the commit before, 100,000 events in small commits would hold 160 MB in holes.
-        if buffer.capacity() <= SPARE_BYTES_MAX {
-            self.spare = buffer;
+        if batch.buffer.capacity() <= SPARE_BYTES_MAX {
+            self.spare = batch.buffer;
         }
         self.last_time_ms = time_ms;
         self.prepare_next(bytes);
@@ -192,6 +198,16 @@ impl Writer {
             || self.active.version != VERSION
             || self.active.lazy != self.options.is_lazy();
         (full && records > 0) || self.active.sparse
+    }
+
+    /// Has what was committed put into the index, if it is time.
+    fn index(&self, due: Due) {
+        let told = |helper: &Helper| helper.index(&self.active);
+        match due {
+            Due::Later => {}
+            Due::Soon if self.helper.as_ref().is_some_and(told) => {}
+            Due::Soon | Due::Now => self.active.index_fresh(),
+        }
     }
 
     /// Whether a segment that was written ahead is there, and the batch would not go into one.
