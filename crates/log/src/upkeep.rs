@@ -8,9 +8,11 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::compaction::{Compacted, Compaction};
+use crate::error::CommitError;
 use crate::segment::Segment;
 use crate::storage::{Storage, StorageFile};
 use crate::writer::remove_durably;
@@ -53,12 +55,24 @@ enum Task {
     Prepare(u64),
     /// What was committed to a segment and is not in its index.
     Index(Arc<Segment>),
+    /// The first thing that there is to compact.
+    Compact(Compaction),
+}
+
+/// How far a compaction is that the writer has asked for.
+#[derive(Default)]
+enum Compacting {
+    #[default]
+    Idle,
+    Busy,
+    Done(Result<Option<Compacted>, CommitError>),
 }
 
 /// What both ends see.
 #[derive(Default)]
 struct Bench {
     spare: Mutex<Spare>,
+    compacting: Mutex<Compacting>,
     /// The writer is gone: nothing is prepared any more.
     closed: AtomicBool,
 }
@@ -85,6 +99,12 @@ pub(crate) struct Prepared {
 impl Bench {
     fn spare(&self) -> MutexGuard<'_, Spare> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn compacting(&self) -> MutexGuard<'_, Compacting> {
+        self.compacting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is there of the file, which is `Busy` from now on, for the upkeep to write to.
@@ -139,6 +159,34 @@ impl Helper {
         self.tasks.send(Task::Index(Arc::clone(segment))).is_ok()
     }
 
+    /// Asks for a compaction, unless one is not through yet; gives it back if nobody will do it.
+    pub(crate) fn compact(&self, compaction: Compaction) -> Option<Compaction> {
+        let mut compacting = self.bench.compacting();
+        if !matches!(*compacting, Compacting::Idle) {
+            return None;
+        }
+        match self.tasks.send(Task::Compact(compaction)) {
+            Ok(()) => {
+                *compacting = Compacting::Busy;
+                None
+            }
+            Err(SendError(Task::Compact(compaction))) => Some(compaction),
+            Err(_) => None,
+        }
+    }
+
+    /// What became of the compaction, once it is through.
+    pub(crate) fn compacted(&self) -> Option<Result<Option<Compacted>, CommitError>> {
+        let mut compacting = self.bench.compacting();
+        match std::mem::take(&mut *compacting) {
+            Compacting::Done(done) => Some(done),
+            other => {
+                *compacting = other;
+                None
+            }
+        }
+    }
+
     /// Asks for so much of the next segment's file, which will have `bytes`.
     pub(crate) fn prepare(&mut self, due: u64, bytes: u64) {
         let step_bytes = (bytes / STEPS).clamp(1, UNSYNCED_BYTES);
@@ -181,6 +229,16 @@ impl Drop for Helper {
     }
 }
 
+impl Drop for Upkeep {
+    /// What was asked for and not begun is left to the writer.
+    fn drop(&mut self) {
+        let mut compacting = self.bench.compacting();
+        if matches!(*compacting, Compacting::Busy) {
+            *compacting = Compacting::Idle;
+        }
+    }
+}
+
 impl Upkeep {
     /// Does what the writer asks for until the writer is gone. Blocks.
     pub fn run(self) {
@@ -208,6 +266,12 @@ impl Upkeep {
             Task::Seal(segment) => drop(segment.seal(&*self.storage)),
             Task::Prepare(bytes) => self.prepare(bytes),
             Task::Index(segment) => segment.index_fresh(),
+            // What is written would have no name after the writer has gone.
+            Task::Compact(_) if self.bench.closed.load(Ordering::Relaxed) => {}
+            Task::Compact(compaction) => {
+                let done = compaction.first();
+                *self.bench.compacting() = Compacting::Done(done);
+            }
         }
     }
 

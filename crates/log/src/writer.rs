@@ -362,7 +362,7 @@ impl Writer {
     }
 
     /// An index that cannot be written stays in memory, and nothing is lost.
-    fn seal(&self, full: &Arc<Segment>) {
+    pub(crate) fn seal(&self, full: &Arc<Segment>) {
         let left_to_helper = self.helper.as_ref().is_some_and(|helper| helper.seal(full));
         if !left_to_helper {
             drop(full.seal(&*self.storage));
