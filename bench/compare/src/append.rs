@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use clap::ValueEnum;
 
 use crate::disk;
 use crate::figures::{count, median};
@@ -14,7 +13,7 @@ use crate::workload::{FRAME_BYTES, Workload};
 
 const BATCHES: [usize; 3] = [1, 32, 512];
 
-pub fn run(folder: &Path, rounds: usize, seconds: f64) -> Result<()> {
+pub fn run(folder: &Path, stores: &[Kind], rounds: usize, seconds: f64) -> Result<()> {
     println!(
         "\n## Durable append\n\nEvents of {FRAME_BYTES} bytes; a commit of so many, then its sync, \
          then the next, from one thread. Events a second: the median of {rounds} rounds of \
@@ -22,7 +21,7 @@ pub fn run(folder: &Path, rounds: usize, seconds: f64) -> Result<()> {
     );
     let workload = Workload::new();
     let mut contestants = Vec::new();
-    for kind in Kind::value_variants() {
+    for kind in stores {
         let folder = folder.join(format!("append-{kind:?}"));
         disk::empty(&folder)?;
         contestants.push(Contestant {
@@ -74,12 +73,13 @@ fn table(contestants: &[Contestant]) -> Table {
     let heads = BATCHES.map(|batch| format!("batch {batch}"));
     let heads = std::iter::once("store").chain(heads.iter().map(String::as_str));
     let mut table = Table::new(&heads.collect::<Vec<_>>());
-    let floor = contestants.first().map(|floor| floor.medians.clone());
+    let mut floors = contestants.iter().filter(|it| it.kind == Kind::Floor);
+    let floor = floors.next().map_or(&[][..], |floor| &floor.medians);
     for Contestant { kind, medians, .. } in contestants {
-        let cells = medians.iter().zip(floor.iter().flatten());
-        let cells = cells.map(|(rate, floor)| match kind {
-            Kind::Floor => count(*rate),
-            _ => format!("{} ({:.0} %)", count(*rate), rate / floor * 100.0),
+        let cells = medians.iter().enumerate().map(|(place, rate)| {
+            let floor = floor.get(place).filter(|_| *kind != Kind::Floor);
+            let part = floor.map(|floor| format!(" ({:.0} %)", rate / floor * 100.0));
+            count(*rate) + &part.unwrap_or_default()
         });
         table.row(std::iter::once(kind.to_string()).chain(cells));
     }

@@ -45,3 +45,12 @@ fn each_file(folder: &Path, look: &mut dyn FnMut(&File) -> Result<()>) -> Result
     }
     Ok(())
 }
+
+/// What this process has had read from disk. Bytes.
+pub fn read_bytes() -> Result<u64> {
+    let counts = fs::read_to_string("/proc/self/io")?;
+    let line = counts
+        .lines()
+        .find_map(|line| line.strip_prefix("read_bytes: "));
+    Ok(line.unwrap_or("0").parse()?)
+}

@@ -13,19 +13,26 @@ use crate::workload::{FRAME_BYTES, TOPICS, Workload};
 /// Few syncs: nobody looks at the clock here.
 const COMMIT_EVENTS: usize = 10_000;
 
-pub const KINDS: [Kind; 5] = [
-    Kind::Floor,
-    Kind::Tidings,
-    Kind::Fjall,
-    Kind::Redb,
-    Kind::Sqlite,
-];
+/// Those of the stores that find a topic's events.
+pub fn indexed(stores: &[Kind]) -> impl Iterator<Item = Kind> {
+    let indexed = [
+        Kind::Floor,
+        Kind::Tidings,
+        Kind::Fjall,
+        Kind::Redb,
+        Kind::Sqlite,
+    ];
+    stores
+        .iter()
+        .copied()
+        .filter(move |it| indexed.contains(it))
+}
 
 pub fn folder(within: &Path, kind: Kind) -> PathBuf {
     within.join(format!("load-{kind:?}"))
 }
 
-pub fn run(within: &Path, events: usize) -> Result<()> {
+pub fn run(within: &Path, stores: &[Kind], events: usize) -> Result<()> {
     let bytes = (events * FRAME_BYTES) as f64;
     println!(
         "\n## The load\n\n{} events of {FRAME_BYTES} bytes ({:.2} GB), every tenth of one busy \
@@ -36,7 +43,7 @@ pub fn run(within: &Path, events: usize) -> Result<()> {
     );
     let workload = Workload::new();
     let mut table = Table::new(&["store", "disk, GB", "bytes for each event"]);
-    for kind in KINDS {
+    for kind in indexed(stores) {
         let folder = folder(within, kind);
         disk::empty(&folder)?;
         let mut store = kind.open(&folder, &workload)?;

@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 
 use crate::disk;
 use crate::figures::{median, time};
-use crate::load::{self, KINDS};
+use crate::load;
 use crate::stores::Kind;
 use crate::table::Table;
 use crate::workload::Workload;
@@ -19,7 +20,7 @@ const ROUNDS: usize = 5;
 const COMMITS: usize = 300;
 const COMMIT_EVENTS: usize = 32;
 
-pub fn run(within: &Path) -> Result<()> {
+pub fn run(within: &Path, stores: &[Kind]) -> Result<()> {
     println!(
         "\n## Open\n\nFrom the call that opens the load until the newest event was read; the median \
          of {ROUNDS} openings. Cold: with no page in memory. After a kill: another process commits \
@@ -36,7 +37,7 @@ pub fn run(within: &Path) -> Result<()> {
     let mut table = Table::new(&heads);
     let workload = Workload::new();
     // The floor has nothing to open.
-    for kind in KINDS.into_iter().filter(|kind| *kind != Kind::Floor) {
+    for kind in load::indexed(stores).filter(|kind| *kind != Kind::Floor) {
         let subject = Subject {
             kind,
             folder: load::folder(within, kind),
@@ -96,7 +97,8 @@ impl Subject<'_> {
 
 /// What the process does that is to be killed: it says the last event of each commit.
 pub fn commit_until_killed(kind: &str, folder: &Path) -> Result<()> {
-    let kind = KINDS.into_iter().find(|known| format!("{known:?}") == kind);
+    let mut kinds = Kind::value_variants().iter();
+    let kind = kinds.find(|known| format!("{known:?}") == kind);
     let workload = Workload::new();
     let mut store = kind.context("no such store")?.open(folder, &workload)?;
     let mut next = store.last()? + 1;

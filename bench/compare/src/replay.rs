@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::disk;
 use crate::figures::{count, median, time};
-use crate::load::{self, KINDS};
+use crate::load;
 use crate::stores::{Kind, Store};
 use crate::table::Table;
 use crate::workload::{BUSY, Seen, TOPICS, Workload};
@@ -15,7 +15,7 @@ use crate::workload::{BUSY, Seen, TOPICS, Workload};
 const ROUNDS: usize = 3;
 const SOME_TOPICS: usize = 9;
 
-pub fn run(within: &Path) -> Result<()> {
+pub fn run(within: &Path, stores: &[Kind]) -> Result<()> {
     println!(
         "\n## Replay\n\nOf the load, in order, each frame looked at, from one thread. Warm: \
          everything was read once by the same opened store; the median of {ROUNDS} rounds. Cold: \
@@ -36,7 +36,7 @@ pub fn run(within: &Path) -> Result<()> {
     let mut table = Table::new(&heads);
     let workload = Workload::new();
     let mut expected = None;
-    for kind in KINDS {
+    for kind in load::indexed(stores) {
         let subject = Subject {
             kind,
             folder: load::folder(within, kind),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::error::AppendError;
-use crate::fields::widen;
+use crate::fields::{narrow, widen};
 use crate::record::{self, Head, Place};
 
 /// All offsets within a segment are 32 bits wide; this leaves room for a full segment before it.
@@ -15,8 +15,10 @@ const BATCH_BYTES_MAX: usize = 1 << 30;
 #[derive(Debug)]
 pub struct Batch {
     pub(crate) buffer: Vec<u8>,
-    /// Where each record begins.
-    pub(crate) starts: Vec<u32>,
+    pub(crate) records: Vec<Pushed>,
+    /// The frames once more, for who follows: copied while they are in the nearest cache, and not
+    /// between a sync and the answer to it.
+    pub(crate) frames: Vec<u8>,
     pub(crate) first: u64,
     pub(crate) time_ms: u64,
     /// The time that was given, which the clock may have been set back to.
@@ -27,6 +29,16 @@ pub struct Batch {
     record_bytes_max: u32,
     group_open: bool,
     broken: bool,
+}
+
+/// A record of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pushed {
+    /// Where it begins in the buffer.
+    pub(crate) start: u32,
+    /// How much of it comes before the frame. Bytes.
+    pub(crate) beside_bytes: u32,
+    pub(crate) frame_bytes: u32,
 }
 
 /// What a batch begins with.
@@ -44,16 +56,18 @@ pub(crate) struct Begin {
 pub struct Checkpoint {
     records: usize,
     bytes: usize,
+    frame_bytes: usize,
     group_open: bool,
 }
 
 impl Batch {
-    /// An empty batch, in the memory of one before.
-    pub(crate) fn new(begin: &Begin, mut buffer: Vec<u8>) -> Self {
+    /// An empty batch, in the memory of one before, with room for frames as there were.
+    pub(crate) fn new(begin: &Begin, mut buffer: Vec<u8>, frame_bytes: usize) -> Self {
         buffer.clear();
         Self {
             buffer,
-            starts: Vec::new(),
+            records: Vec::new(),
+            frames: Vec::with_capacity(frame_bytes),
             first: begin.first,
             time_ms: begin.time_ms,
             now_ms: begin.now_ms,
@@ -80,7 +94,7 @@ impl Batch {
             return Err(AppendError::BatchFull);
         }
         let sequence = self.next_sequence();
-        let offset = crate::fields::narrow(start);
+        let offset = narrow(start);
         let place = Place {
             salt: self.salt,
             sequence,
@@ -89,15 +103,22 @@ impl Batch {
         };
         let pushed = record::encode(&mut self.buffer, place, head, self.record_bytes_max, frame);
         self.broken |= pushed == Err(AppendError::Shrank);
-        pushed?;
-        self.starts.push(offset);
+        let beside_bytes = pushed?;
+        let frame = self.buffer.get(start + widen(beside_bytes)..);
+        let frame = frame.unwrap_or_default();
+        self.frames.extend_from_slice(frame);
+        self.records.push(Pushed {
+            start: offset,
+            beside_bytes,
+            frame_bytes: narrow(frame.len()),
+        });
         self.group_open = head.continues;
         Ok(sequence)
     }
 
     /// The sequence that the next record gets.
     pub fn next_sequence(&self) -> u64 {
-        self.first + self.starts.len() as u64
+        self.first + self.records.len() as u64
     }
 
     /// The time that all records of the batch carry. Unix milliseconds.
@@ -107,12 +128,12 @@ impl Batch {
 
     /// How many records there are.
     pub fn len(&self) -> usize {
-        self.starts.len()
+        self.records.len()
     }
 
     /// Whether there are no records.
     pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
+        self.records.is_empty()
     }
 
     /// What the commit will write. Bytes.
@@ -123,8 +144,9 @@ impl Batch {
     /// This place, for [`Batch::rewind`].
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
-            records: self.starts.len(),
+            records: self.records.len(),
             bytes: self.buffer.len(),
+            frame_bytes: self.frames.len(),
             group_open: self.group_open,
         }
     }
@@ -133,9 +155,10 @@ impl Batch {
     ///
     /// A checkpoint that was itself taken back does nothing.
     pub fn rewind(&mut self, checkpoint: Checkpoint) {
-        if checkpoint.records <= self.starts.len() && checkpoint.bytes <= self.buffer.len() {
-            self.starts.truncate(checkpoint.records);
+        if checkpoint.records <= self.records.len() && checkpoint.bytes <= self.buffer.len() {
+            self.records.truncate(checkpoint.records);
             self.buffer.truncate(checkpoint.bytes);
+            self.frames.truncate(checkpoint.frame_bytes);
             self.group_open = checkpoint.group_open;
         }
     }
@@ -147,11 +170,22 @@ impl Batch {
             return;
         }
         self.unsynced = unsynced;
-        for start in &self.starts {
+        for Pushed { start, .. } in &self.records {
             if let Some(record) = self.buffer.get_mut(widen(*start)..) {
                 record::move_within_commit(record, self.salt, unsynced.saturating_add(*start));
             }
         }
+    }
+
+    /// Each record's frame, in order.
+    pub(crate) fn take_frames(&mut self) -> Vec<Bytes> {
+        let mut joined = std::mem::take(&mut self.frames);
+        joined.shrink_to_fit();
+        let mut rest = Bytes::from(joined);
+        let frames = self.records.iter();
+        frames
+            .map(|record| rest.split_to(widen(record.frame_bytes).min(rest.len())))
+            .collect()
     }
 
     pub(crate) fn is_whole(&self) -> bool {

@@ -12,10 +12,12 @@ use crate::error::{CommitError, ReadError, StorageFault};
 use crate::fields::widen;
 use crate::header::{HEADER_END, SegmentHeader, VERSION};
 use crate::index::{Index, MemoryIndex, Posting};
+use crate::reader::Shared;
 use crate::record::{Record, RecordHead};
 use crate::rules::View;
 use crate::segment::{Scanned, Segment, SegmentList, index_name, log_name};
-use crate::storage::StorageFile;
+use crate::storage::{Storage, StorageFile};
+use crate::upkeep::Helper;
 use crate::writer::{Writer, refused};
 
 /// The file that becomes a compacted segment.
@@ -34,23 +36,58 @@ struct Plan {
     bytes: u64,
 }
 
+/// What is to be compacted, and all that it takes to do so beside the commits.
+pub(crate) struct Compaction {
+    storage: Arc<dyn Storage>,
+    shared: Arc<Shared>,
+    segments: Arc<SegmentList>,
+    /// How many of the oldest segments it is about.
+    count: usize,
+    segment_bytes: u64,
+    salt: u64,
+}
+
+/// What was written and has no name of its own yet.
+pub(crate) struct Compacted {
+    sources: Vec<Arc<Segment>>,
+    /// What takes their place, if anything does.
+    segment: Option<Arc<Segment>>,
+}
+
 impl Writer {
-    /// Replaces the oldest `count` segments by what single topics keep of them.
+    /// Replaces the oldest `count` segments by what single topics keep of them, or has the first of
+    /// it written by the upkeep, for the next call of [`Writer::install_compacted`].
     pub(crate) fn compact(&mut self, count: usize) -> Result<(), CommitError> {
-        let segments = self.shared.segments();
-        let plans = self.plan(&segments, count).map_err(unreadable)?;
-        let mut at_front = true;
-        for plan in plans {
-            let sources = segments.get(plan.sources.clone()).unwrap_or_default();
-            at_front &= plan.bytes == 0 && plan.sources.start == self.gone(&segments);
-            if at_front {
-                self.forget(sources)?;
-            } else {
-                let segment = self.rewrite(sources, &plan.kept)?;
-                self.install(sources, &segment)?;
-            }
+        let compaction = Compaction {
+            storage: Arc::clone(&self.storage),
+            shared: Arc::clone(&self.shared),
+            segments: self.shared.segments(),
+            count,
+            segment_bytes: self.options.segment_bytes(),
+            salt: self.salt,
+        };
+        let left = match &self.helper {
+            Some(helper) => helper.compact(compaction),
+            None => Some(compaction),
+        };
+        let Some(compaction) = left else {
+            return Ok(());
+        };
+        for plan in compaction.plan().map_err(unreadable)? {
+            let at_front = plan.sources.start == self.gone(&compaction.segments);
+            let compacted = compaction.perform(&plan, at_front)?;
+            self.install(&compacted)?;
         }
         Ok(())
+    }
+
+    /// Puts in place what the upkeep has compacted, if it has; says whether there may be more.
+    pub(crate) fn install_compacted(&mut self) -> Result<bool, CommitError> {
+        let done = self.helper.as_ref().and_then(Helper::compacted);
+        match done.transpose()?.flatten() {
+            Some(compacted) => self.install(&compacted).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// How many of these segments are no longer part of the log.
@@ -60,15 +97,76 @@ impl Writer {
         segments.partition_point(|segment| segment.first < first)
     }
 
-    fn plan(&self, segments: &SegmentList, count: usize) -> Result<Vec<Plan>, ReadError> {
+    /// Puts a segment in the place of others, or nothing in the place of the oldest.
+    ///
+    /// The index of the segment whose name it takes must be gone for good before: it would be of
+    /// another segment.
+    fn install(&mut self, compacted: &Compacted) -> Result<(), CommitError> {
+        let sources = &*compacted.sources;
+        let Some(segment) = &compacted.segment else {
+            return self.forget(sources);
+        };
+        let (Some((first, others)), Some(last)) = (sources.split_first(), sources.last()) else {
+            return Ok(());
+        };
+        let name = log_name(first.first);
+        drop(self.storage.remove(&index_name(first.first)));
+        self.sync_directory_of(&name)?;
+        self.storage
+            .rename(COMPACTED_NAME, &name)
+            .map_err(|error| refused(StorageFault::new("rename", COMPACTED_NAME, error)))?;
+        self.sync_directory_of(&name)?;
+        let mut segments = (*self.shared.segments()).clone();
+        segments.retain(|it| it.first < first.first || it.first > last.first);
+        let place = segments.partition_point(|it| it.first < segment.first);
+        segments.insert(place, Arc::clone(segment));
+        self.shared.replace(segments);
+        // By the upkeep, which does one thing after the other: never is an index written for a
+        // segment that has given up its name.
+        self.seal(segment);
+        self.doomed.extend(others.iter().cloned());
+        self.remove_doomed()
+    }
+
+    fn sync_directory_of(&mut self, name: &str) -> Result<(), CommitError> {
+        let synced = self.storage.sync_directory();
+        synced.map_err(|error| self.poison(StorageFault::new("sync the directory of", name, error)))
+    }
+}
+
+impl Compaction {
+    /// Does the first thing that there is to do.
+    pub(crate) fn first(&self) -> Result<Option<Compacted>, CommitError> {
+        let plans = self.plan().map_err(unreadable)?;
+        let first = plans.first();
+        first
+            .map(|plan| self.perform(plan, plan.sources.start == 0))
+            .transpose()
+    }
+
+    fn perform(&self, plan: &Plan, at_front: bool) -> Result<Compacted, CommitError> {
+        let sources = self.segments.get(plan.sources.clone()).unwrap_or_default();
+        let segment = if at_front && plan.bytes == 0 {
+            None
+        } else {
+            Some(self.rewrite(sources, &plan.kept)?)
+        };
+        Ok(Compacted {
+            sources: sources.to_vec(),
+            segment,
+        })
+    }
+
+    fn plan(&self) -> Result<Vec<Plan>, ReadError> {
+        let segments = &*self.segments;
         let view = View {
             rules: &self.shared.rules,
             segments,
         };
-        let segment_bytes = self.options.segment_bytes();
+        let segment_bytes = self.segment_bytes;
         let mut plans: Vec<Plan> = Vec::new();
         let mut joins = false;
-        for (place, segment) in segments.iter().enumerate().take(count) {
+        for (place, segment) in segments.iter().enumerate().take(self.count) {
             let kept = kept_of(segment, &view)?;
             let bytes = kept.iter().map(|posting| u64::from(posting.length())).sum();
             let large = segment.compacted.is_some()
@@ -100,7 +198,7 @@ impl Writer {
 
     /// Writes a segment that holds what is kept of some others.
     fn rewrite(
-        &mut self,
+        &self,
         sources: &[Arc<Segment>],
         kept: &[Vec<Posting>],
     ) -> Result<Arc<Segment>, CommitError> {
@@ -135,40 +233,6 @@ impl Writer {
             return Err(unreadable(error));
         }
         Ok(Arc::new(Segment::from_scan(&header, file, copy.scanned)))
-    }
-
-    /// Puts a segment in the place of others.
-    ///
-    /// The index of the segment whose name it takes must be gone for good before: it would be of
-    /// another segment.
-    fn install(
-        &mut self,
-        sources: &[Arc<Segment>],
-        segment: &Arc<Segment>,
-    ) -> Result<(), CommitError> {
-        let (Some((first, others)), Some(last)) = (sources.split_first(), sources.last()) else {
-            return Ok(());
-        };
-        let name = log_name(first.first);
-        drop(self.storage.remove(&index_name(first.first)));
-        self.sync_directory_of(&name)?;
-        self.storage
-            .rename(COMPACTED_NAME, &name)
-            .map_err(|error| refused(StorageFault::new("rename", COMPACTED_NAME, error)))?;
-        self.sync_directory_of(&name)?;
-        let mut segments = (*self.shared.segments()).clone();
-        segments.retain(|it| it.first < first.first || it.first > last.first);
-        let place = segments.partition_point(|it| it.first < segment.first);
-        segments.insert(place, Arc::clone(segment));
-        drop(segment.seal(&*self.storage));
-        self.shared.replace(segments);
-        self.doomed.extend(others.iter().cloned());
-        self.remove_doomed()
-    }
-
-    fn sync_directory_of(&mut self, name: &str) -> Result<(), CommitError> {
-        let synced = self.storage.sync_directory();
-        synced.map_err(|error| self.poison(StorageFault::new("sync the directory of", name, error)))
     }
 }
 

@@ -168,9 +168,14 @@ impl<'a> Record<'a> {
 
     /// The same for bytes that have not left memory: their checksum is not calculated again.
     pub(crate) fn trusted(head: RecordHead, bytes: &'a [u8]) -> Option<Self> {
-        let body = bytes.get(HEAD_BYTES..widen(head.length))?;
-        let beside = widen(head.frame_at).checked_sub(HEAD_BYTES)?;
-        let (beside, frame) = body.split_at_checked(beside)?;
+        let frame = bytes.get(widen(head.frame_at)..widen(head.length))?;
+        let record = Self::without_frame(head, bytes)?;
+        Some(Self { frame, ..record })
+    }
+
+    /// The same of bytes that end where the frame begins.
+    pub(crate) fn without_frame(head: RecordHead, bytes: &'a [u8]) -> Option<Self> {
+        let beside = bytes.get(HEAD_BYTES..widen(head.frame_at))?;
         let mut fields = Fields(beside);
         for _ in 0..head.topics {
             // That it is text is checked where it is read.
@@ -187,7 +192,7 @@ impl<'a> Record<'a> {
             alias: head.has(ALIAS).then_some(alias),
             key: head.has(KEY).then_some(key),
             mark: head.has(MARK).then_some(mark),
-            frame,
+            frame: &[],
         })
     }
 
@@ -237,7 +242,8 @@ impl Head<'_> {
     }
 }
 
-/// Appends a record to `out`, or takes back what it wrote and says why not.
+/// Appends a record to `out`, or takes back what it wrote and says why not. Returns where in the
+/// record its frame begins.
 pub(crate) fn encode(
     out: &mut Vec<u8>,
     place: Place,
@@ -269,7 +275,7 @@ pub(crate) fn encode(
     if let Some(record) = out.get_mut(start..) {
         write_head(record, place, head, frame_at);
     }
-    Ok(narrow(length))
+    Ok(narrow(frame_at))
 }
 
 fn write_beside(out: &mut Vec<u8>, head: &Head<'_>) {

@@ -128,6 +128,7 @@ pub fn open(
         salt: header.salt,
         last_time_ms,
         spare: Vec::new(),
+        spare_frame_bytes: 0,
         poison: None,
         doomed: std::collections::VecDeque::new(),
         helper: None,

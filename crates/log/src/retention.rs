@@ -50,6 +50,10 @@ impl Writer {
     /// `events_max` records are held, and at most an eighth and one batch more; records up to
     /// `age_ms_max` are held, and none that are older by more than an eighth, if this is called
     /// about that often.
+    ///
+    /// Where single topics have rules, and there is an [`Upkeep`](crate::Upkeep), what they keep is
+    /// copied by that, and a later call puts it in the place of what it is copied from: these limits
+    /// hold then some calls later.
     pub fn retain(&mut self, now_ms: u64) -> Result<Retained, CommitError> {
         self.usable()?;
         // If there is no room for another segment, forgetting is what makes some.
@@ -57,15 +61,17 @@ impl Writer {
         self.usable()?;
         self.look_at_clock(now_ms).map_err(refused)?;
         let before = self.shared.segments();
-        let compacted = before.iter().take_while(|it| it.compacted.is_some());
-        let compacted = compacted.count();
-        let count = compacted + self.forgettable(&before, compacted, now_ms);
-        let dense = compacted == 0 && self.shared.rules.is_empty();
-        let is_time = now_ms.abs_diff(self.compacted_ms) >= COMPACT_EVERY_MS;
         // What is left of an interrupted compaction must go before what stands for it does.
         self.remove_doomed()?;
+        let installed = self.install_compacted()?;
+        let segments = self.shared.segments();
+        let compacted = segments.iter().take_while(|it| it.compacted.is_some());
+        let compacted = compacted.count();
+        let count = compacted + self.forgettable(&segments, compacted, now_ms);
+        let dense = compacted == 0 && self.shared.rules.is_empty();
+        let is_time = installed || now_ms.abs_diff(self.compacted_ms) >= COMPACT_EVERY_MS;
         if dense {
-            self.forget(before.get(..count).unwrap_or_default())?;
+            self.forget(segments.get(..count).unwrap_or_default())?;
         } else if count > compacted || (is_time && compacted > 0) {
             self.compacted_ms = now_ms;
             self.compact(count)?;

@@ -3,22 +3,18 @@
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use bytes::Bytes;
-
+use crate::batch::Batch;
 use crate::error::{Damage, ReadError, StorageFault};
-use crate::fields::widen;
+use crate::fresh::{Due, Fresh};
 use crate::header::{HEADER_END, REPAIRED, SegmentHeader};
 use crate::index::{Index, IndexError, MemoryIndex, Sparse};
 use crate::index_file;
 use crate::index_layout::Summary;
-use crate::record::{Record, RecordHead};
+use crate::record::RecordHead;
 use crate::scanner::{Scanner, Step};
 use crate::storage::{Storage, StorageFile};
-
-/// How many records are indexed before the lock is given back to readers.
-const INDEX_AT_ONCE: usize = 256;
 
 /// A segment that is open. Only the newest of a log grows.
 pub(crate) struct Segment {
@@ -48,6 +44,8 @@ pub(crate) struct Segment {
     first_time_ms: AtomicU64,
     last_time_ms: AtomicU64,
     index: RwLock<Arc<Index>>,
+    /// What the index does not know of yet.
+    fresh: Mutex<Fresh>,
     index_bytes: AtomicU64,
 }
 
@@ -149,6 +147,7 @@ impl Segment {
             first_time_ms: AtomicU64::new(summary.first_time_ms),
             last_time_ms: AtomicU64::new(summary.last_time_ms),
             index: RwLock::new(Arc::new(index)),
+            fresh: Mutex::default(),
             index_bytes: AtomicU64::new(index_bytes),
         }
     }
@@ -235,7 +234,8 @@ impl Segment {
         &self,
         ask: impl Fn(&Index) -> Result<T, IndexError>,
     ) -> Result<T, ReadError> {
-        let index = Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner));
+        let index = self.index();
+        self.settle(&index);
         match ask(&index) {
             Ok(answer) => return Ok(answer),
             Err(IndexError::Storage(fault)) => return Err(fault.into()),
@@ -248,6 +248,31 @@ impl Segment {
             // Memory is not damaged: this cannot be reached.
             IndexError::Damaged => self.unreadable(HEADER_END, "its index cannot be built"),
         })
+    }
+
+    fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, Fresh> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts what was committed into the index.
+    pub(crate) fn index_fresh(&self) {
+        self.settle(&self.index());
+    }
+
+    /// Whoever asks the index afterwards finds all that was published before.
+    fn settle(&self, index: &Index) {
+        let Index::Memory(index) = index else { return };
+        if self.fresh().is_empty() {
+            return;
+        }
+        // In this order: what is taken from the one must be in the other before the next is.
+        let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
+        let fresh = std::mem::take(&mut *self.fresh());
+        fresh.index(&mut index, self.salt);
     }
 
     /// The nearest known place behind an offset.
@@ -274,40 +299,21 @@ impl Segment {
         }
     }
 
-    /// Makes the records of a synced commit visible.
-    pub(crate) fn publish(&self, buffer: &[u8], starts: &[u32], time_ms: u64) -> Vec<Bytes> {
+    /// Makes the records of a synced commit visible, and says when the index is to learn of them.
+    pub(crate) fn publish(&self, batch: &Batch) -> Due {
         let base = self.len();
-        let frames = self.index_commit(buffer, starts, base);
+        let mut fresh = self.fresh();
+        fresh.take(batch, narrow_offset(base));
+        let due = fresh.due();
+        drop(fresh);
         if self.records() == 0 {
-            self.first_time_ms.store(time_ms, Ordering::Release);
+            self.first_time_ms.store(batch.time_ms, Ordering::Release);
         }
-        self.last_time_ms.store(time_ms, Ordering::Release);
+        self.last_time_ms.store(batch.time_ms, Ordering::Release);
         self.len
-            .store(base + buffer.len() as u64, Ordering::Release);
-        self.end.fetch_add(starts.len() as u64, Ordering::Release);
-        frames
-    }
-
-    /// Adds a commit's records to the index, and returns their frames.
-    fn index_commit(&self, buffer: &[u8], starts: &[u32], base: u64) -> Vec<Bytes> {
-        let index = Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner));
-        let mut frames: Vec<&[u8]> = Vec::with_capacity(starts.len());
-        for part in starts.chunks(INDEX_AT_ONCE) {
-            let Index::Memory(index) = &*index else { break };
-            let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
-            for start in part {
-                let bytes = buffer.get(widen(*start)..).unwrap_or_default();
-                let head = RecordHead::trusted(bytes);
-                let Some(record) = head.and_then(|head| Record::trusted(head, bytes)) else {
-                    continue;
-                };
-                index.insert(narrow_offset(base) + start, self.salt, &record);
-                frames.push(record.frame);
-            }
-        }
-        let mut rest = Bytes::from(frames.concat());
-        let lengths = frames.iter().map(|frame| frame.len());
-        lengths.map(|length| rest.split_to(length)).collect()
+            .store(base + batch.bytes() as u64, Ordering::Release);
+        self.end.fetch_add(batch.len() as u64, Ordering::Release);
+        due
     }
 
     /// Writes the index to its file, lets go of the memory, and cuts off what was written ahead.
@@ -336,7 +342,8 @@ impl Segment {
         storage: &dyn Storage,
     ) -> Result<Option<(Index, u64)>, StorageFault> {
         let name = index_name(self.first);
-        let current = Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner));
+        let current = self.index();
+        self.settle(&current);
         let Index::Memory(memory) = &*current else {
             return Ok(None);
         };

@@ -3,13 +3,16 @@
 //!
 //! A segment that is full needs its index written and its unused end cut off. And the segment
 //! after it should have been written before, with zeros: then a commit changes no file's length
-//! and no block's state, and its sync has nothing to flush but its own bytes.
+//! and no block's state, and its sync has nothing to flush but its own bytes. It is written as the
+//! segment before it fills: all at once, it would keep the commits of that time waiting.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::compaction::{Compacted, Compaction};
+use crate::error::CommitError;
 use crate::segment::Segment;
 use crate::storage::{Storage, StorageFile};
 use crate::writer::remove_durably;
@@ -22,6 +25,9 @@ const WRITE_BYTES: u64 = 1 << 20;
 
 /// What may be written before it is synced: more would make the commits' syncs wait for it.
 const UNSYNCED_BYTES: u64 = 2 << 20;
+
+/// The least number of parts in which a segment's file is asked for.
+const STEPS: u64 = 8;
 
 /// The work that a [`Writer`](crate::Writer) leaves to another thread.
 ///
@@ -38,32 +44,50 @@ pub struct Upkeep {
 pub(crate) struct Helper {
     tasks: Sender<Task>,
     bench: Arc<Bench>,
+    /// How much of the next segment's file was asked for. Bytes.
+    asked: u64,
 }
 
 enum Task {
     /// A segment that takes no more records.
     Seal(Arc<Segment>),
-    /// The next segment's file, of so many bytes.
+    /// The next segment's file, up to so many bytes.
     Prepare(u64),
+    /// What was committed to a segment and is not in its index.
+    Index(Arc<Segment>),
+    /// The first thing that there is to compact.
+    Compact(Compaction),
+}
+
+/// How far a compaction is that the writer has asked for.
+#[derive(Default)]
+enum Compacting {
+    #[default]
+    Idle,
+    Busy,
+    Done(Result<Option<Compacted>, CommitError>),
 }
 
 /// What both ends see.
 #[derive(Default)]
 struct Bench {
     spare: Mutex<Spare>,
+    compacting: Mutex<Compacting>,
     /// The writer is gone: nothing is prepared any more.
     closed: AtomicBool,
 }
 
 #[derive(Default)]
 enum Spare {
-    /// Nobody has asked for one.
     #[default]
     None,
-    Wanted,
-    /// Asked for, and could not be had: not again before the next segment.
+    /// It is being written to.
+    Busy,
+    /// It could not be had: not again before the next segment.
     Failed,
-    Ready(Prepared),
+    /// The writer is giving it its name: what is under the old one must be left alone.
+    Taken,
+    Held(Prepared),
 }
 
 /// A file of zeros, synced, whose name may or may not survive.
@@ -76,6 +100,36 @@ impl Bench {
     fn spare(&self) -> MutexGuard<'_, Spare> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn compacting(&self) -> MutexGuard<'_, Compacting> {
+        self.compacting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is there of the file, which is `Busy` from now on, for the upkeep to write to.
+    fn lift(&self) -> Spare {
+        let mut spare = self.spare();
+        match &*spare {
+            Spare::None | Spare::Held(_) => std::mem::replace(&mut *spare, Spare::Busy),
+            Spare::Busy => Spare::Busy,
+            Spare::Failed => Spare::Failed,
+            Spare::Taken => Spare::Taken,
+        }
+    }
+
+    /// What is there of the file, for the writer to name.
+    fn take(&self) -> Option<Prepared> {
+        let mut spare = self.spare();
+        match std::mem::replace(&mut *spare, Spare::Taken) {
+            Spare::Held(prepared) => Some(prepared),
+            Spare::Busy => {
+                *spare = Spare::Busy;
+                None
+            }
+            Spare::None | Spare::Failed | Spare::Taken => None,
+        }
+    }
 }
 
 pub(crate) fn pair(storage: Arc<dyn Storage>) -> (Helper, Upkeep) {
@@ -84,6 +138,7 @@ pub(crate) fn pair(storage: Arc<dyn Storage>) -> (Helper, Upkeep) {
     let helper = Helper {
         tasks: sender,
         bench: Arc::clone(&bench),
+        asked: 0,
     };
     let upkeep = Upkeep {
         storage,
@@ -99,43 +154,88 @@ impl Helper {
         self.tasks.send(Task::Seal(Arc::clone(segment))).is_ok()
     }
 
-    /// Asks for the next segment's file, once.
-    pub(crate) fn prepare(&self, bytes: u64) {
-        let mut spare = self.bench.spare();
-        if matches!(*spare, Spare::None) && self.tasks.send(Task::Prepare(bytes)).is_ok() {
-            *spare = Spare::Wanted;
+    /// Asks for what was committed to be put into the index; false if nobody will.
+    pub(crate) fn index(&self, segment: &Arc<Segment>) -> bool {
+        self.tasks.send(Task::Index(Arc::clone(segment))).is_ok()
+    }
+
+    /// Asks for a compaction, unless one is not through yet; gives it back if nobody will do it.
+    pub(crate) fn compact(&self, compaction: Compaction) -> Option<Compaction> {
+        let mut compacting = self.bench.compacting();
+        if !matches!(*compacting, Compacting::Idle) {
+            return None;
+        }
+        match self.tasks.send(Task::Compact(compaction)) {
+            Ok(()) => {
+                *compacting = Compacting::Busy;
+                None
+            }
+            Err(SendError(Task::Compact(compaction))) => Some(compaction),
+            Err(_) => None,
         }
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
-        matches!(*self.bench.spare(), Spare::Ready(_))
+    /// What became of the compaction, once it is through.
+    pub(crate) fn compacted(&self) -> Option<Result<Option<Compacted>, CommitError>> {
+        let mut compacting = self.bench.compacting();
+        match std::mem::take(&mut *compacting) {
+            Compacting::Done(done) => Some(done),
+            other => {
+                *compacting = other;
+                None
+            }
+        }
     }
 
-    /// What the file that is ready takes on disk. Bytes.
+    /// Asks for so much of the next segment's file, which will have `bytes`.
+    pub(crate) fn prepare(&mut self, due: u64, bytes: u64) {
+        let step_bytes = (bytes / STEPS).clamp(1, UNSYNCED_BYTES);
+        let due = due.next_multiple_of(step_bytes).min(bytes);
+        if due <= self.asked {
+            return;
+        }
+        self.named();
+        if self.tasks.send(Task::Prepare(due)).is_ok() {
+            self.asked = due;
+        }
+    }
+
+    /// What was taken has its name, or is gone.
+    fn named(&self) {
+        let mut spare = self.bench.spare();
+        if matches!(*spare, Spare::Taken) {
+            *spare = Spare::None;
+        }
+    }
+
+    /// How much of the next segment's file is there. Bytes.
     pub(crate) fn spare_bytes(&self) -> u64 {
         match &*self.bench.spare() {
-            Spare::Ready(prepared) => prepared.bytes,
+            Spare::Held(prepared) => prepared.bytes,
             _ => 0,
         }
     }
 
-    /// Takes the file if it is ready. Another may be asked for afterwards.
-    pub(crate) fn take(&self) -> Option<Prepared> {
-        let mut spare = self.bench.spare();
-        match std::mem::take(&mut *spare) {
-            Spare::Ready(prepared) => Some(prepared),
-            Spare::Wanted => {
-                *spare = Spare::Wanted;
-                None
-            }
-            Spare::None | Spare::Failed => None,
-        }
+    /// Takes the file as far as it was written. Another may be asked for afterwards.
+    pub(crate) fn take(&mut self) -> Option<Prepared> {
+        self.asked = 0;
+        self.bench.take()
     }
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
         self.bench.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Upkeep {
+    /// What was asked for and not begun is left to the writer.
+    fn drop(&mut self) {
+        let mut compacting = self.bench.compacting();
+        if matches!(*compacting, Compacting::Busy) {
+            *compacting = Compacting::Idle;
+        }
     }
 }
 
@@ -164,37 +264,59 @@ impl Upkeep {
     fn perform(&self, task: Task) {
         match task {
             Task::Seal(segment) => drop(segment.seal(&*self.storage)),
-            Task::Prepare(bytes) => {
-                let prepared = self.prepare(bytes);
-                *self.bench.spare() = if let Ok(file) = prepared {
-                    Spare::Ready(Prepared { file, bytes })
-                } else {
-                    // Also what is there of it takes room that somebody may need.
-                    drop(remove_durably(&*self.storage, SPARE_NAME));
-                    Spare::Failed
-                };
+            Task::Prepare(bytes) => self.prepare(bytes),
+            Task::Index(segment) => segment.index_fresh(),
+            // What is written would have no name after the writer has gone.
+            Task::Compact(_) if self.bench.closed.load(Ordering::Relaxed) => {}
+            Task::Compact(compaction) => {
+                let done = compaction.first();
+                *self.bench.compacting() = Compacting::Done(done);
             }
         }
     }
 
-    fn prepare(&self, bytes: u64) -> io::Result<Arc<dyn StorageFile>> {
+    fn prepare(&self, bytes: u64) {
+        let begun = match self.bench.lift() {
+            Spare::None => self.begin(),
+            Spare::Held(prepared) => Ok(prepared),
+            Spare::Busy | Spare::Failed | Spare::Taken => return,
+        };
+        let prepared = begun.and_then(|prepared| self.extend(prepared, bytes));
+        let spare = prepared.map_or_else(
+            |_| {
+                // Also what is there of it takes room that somebody may need.
+                drop(remove_durably(&*self.storage, SPARE_NAME));
+                Spare::Failed
+            },
+            Spare::Held,
+        );
+        *self.bench.spare() = spare;
+    }
+
+    fn begin(&self) -> io::Result<Prepared> {
         drop(self.storage.remove(SPARE_NAME));
         let file = self.storage.create(SPARE_NAME)?;
-        let zeros = vec![0; usize::try_from(bytes.min(WRITE_BYTES)).unwrap_or(0)];
-        let (mut written, mut synced) = (0, 0);
-        while written < bytes {
+        Ok(Prepared { file, bytes: 0 })
+    }
+
+    /// Writes zeros up to so many bytes.
+    fn extend(&self, mut prepared: Prepared, bytes: u64) -> io::Result<Prepared> {
+        let wanted = bytes.saturating_sub(prepared.bytes);
+        let zeros = vec![0; usize::try_from(wanted.min(WRITE_BYTES)).unwrap_or(0)];
+        let mut synced = prepared.bytes;
+        while prepared.bytes < bytes {
             if self.bench.closed.load(Ordering::Relaxed) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            let count =
-                usize::try_from(bytes - written).map_or(zeros.len(), |rest| rest.min(zeros.len()));
-            file.write_at(zeros.get(..count).unwrap_or_default(), written)?;
-            written += count as u64;
-            if written - synced >= UNSYNCED_BYTES || written == bytes {
-                file.sync_data()?;
-                synced = written;
+            let rest = usize::try_from(bytes - prepared.bytes).unwrap_or(usize::MAX);
+            let part = zeros.get(..rest.min(zeros.len())).unwrap_or_default();
+            prepared.file.write_at(part, prepared.bytes)?;
+            prepared.bytes += part.len() as u64;
+            if prepared.bytes - synced >= UNSYNCED_BYTES || prepared.bytes == bytes {
+                prepared.file.sync_data()?;
+                synced = prepared.bytes;
             }
         }
-        Ok(file)
+        Ok(prepared)
     }
 }

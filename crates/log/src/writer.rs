@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Begin, Committed};
 use crate::error::{CommitError, StorageFault};
+use crate::fresh::Due;
 use crate::header::{HEADER_END, SegmentHeader, VERSION};
 use crate::options::{Durability, Options};
 use crate::reader::Shared;
@@ -24,9 +25,9 @@ const TRIAL_BYTES_MAX: usize = 1 << 20;
 /// What a segment is called that is being created and was not written ahead.
 pub(crate) const NEW_NAME: &str = "next.new";
 
-/// The next segment's file is asked for when this part of the active one is used: late enough for
-/// a log that takes little to hold one segment and not two, early enough for one that takes much.
-const PREPARE_AT_PART: u64 = 8;
+/// The next segment's file is begun when this part of the active one is used: late enough for a log
+/// that takes little to hold one segment and not two. It is whole when the same part is left.
+const PREPARE_PARTS: u64 = 8;
 
 /// Appends to a log. There is one for each log; it is not shared, so nothing in it is locked.
 pub struct Writer {
@@ -38,6 +39,8 @@ pub struct Writer {
     pub(crate) last_time_ms: u64,
     /// What the batch before took: the next will be alike, and need not grow step by step.
     pub(crate) spare: Vec<u8>,
+    /// How much of that were frames.
+    pub(crate) spare_frame_bytes: usize,
     /// Why nothing is taken any more.
     pub(crate) poison: Option<StorageFault>,
     /// Segments for which a compacted one stands but whose files may still be there, oldest first.
@@ -81,7 +84,7 @@ impl Writer {
     pub fn upkeep(&mut self) -> Upkeep {
         let (helper, upkeep) = upkeep::pair(Arc::clone(&self.storage));
         self.helper = Some(helper);
-        self.prepare_next();
+        self.prepare_next(0);
         upkeep
     }
 
@@ -96,7 +99,8 @@ impl Writer {
             salt: self.salt,
             record_bytes_max: self.options.record_bytes(),
         };
-        Batch::new(&begin, std::mem::take(&mut self.spare))
+        let frame_bytes = self.spare_frame_bytes.min(SPARE_BYTES_MAX);
+        Batch::new(&begin, std::mem::take(&mut self.spare), frame_bytes)
     }
 
     /// Writes a batch, syncs if [`Durability`] asks for it, and then shows it to readers.
@@ -120,15 +124,18 @@ impl Writer {
         }
         batch.follow_unsynced(self.unsynced_bytes());
         self.append(&batch.buffer, batch.now_ms)?;
-        let Batch { buffer, starts, .. } = batch;
-        let frames = self.active.publish(&buffer, &starts, time_ms);
+        let due = self.active.publish(&batch);
+        self.index(due);
+        let bytes = batch.bytes() as u64;
+        self.spare_frame_bytes = batch.frames.len();
+        let frames = batch.take_frames();
         // Readers get a copy of the frames, and the next batch the buffer. Were it theirs, as large as
         // the commit before, 100,000 events in small commits would hold 160 MB in holes.
-        if buffer.capacity() <= SPARE_BYTES_MAX {
-            self.spare = buffer;
+        if batch.buffer.capacity() <= SPARE_BYTES_MAX {
+            self.spare = batch.buffer;
         }
         self.last_time_ms = time_ms;
-        self.prepare_next();
+        self.prepare_next(bytes);
         Ok(Committed {
             first,
             last,
@@ -193,19 +200,37 @@ impl Writer {
         (full && records > 0) || self.active.sparse
     }
 
-    /// Whether a segment that was written ahead is there, and the batch would not go into one.
-    fn grows_needlessly_by(&self, batch: &Batch) -> bool {
-        self.active.grows_by(batch.bytes() as u64)
-            && self.helper.as_ref().is_some_and(Helper::is_ready)
+    /// Has what was committed put into the index, if it is time.
+    fn index(&self, due: Due) {
+        let told = |helper: &Helper| helper.index(&self.active);
+        match due {
+            Due::Later => {}
+            Due::Soon if self.helper.as_ref().is_some_and(told) => {}
+            Due::Soon | Due::Now => self.active.index_fresh(),
+        }
     }
 
-    /// Asks for the next segment's file when it is time.
-    fn prepare_next(&self) {
-        let Some(helper) = &self.helper else { return };
-        let segment_bytes = self.options.segment_bytes();
-        if self.active.len() >= segment_bytes / PREPARE_AT_PART || self.active.grows_by(1) {
-            helper.prepare(segment_bytes);
-        }
+    /// Whether a segment that was written ahead is there, and the batch would not go into one.
+    fn grows_needlessly_by(&self, batch: &Batch) -> bool {
+        let whole = |helper: &Helper| helper.spare_bytes() >= self.options.segment_bytes();
+        self.active.grows_by(batch.bytes() as u64) && self.helper.as_ref().is_some_and(whole)
+    }
+
+    /// Asks for as much of the next segment's file as it is time for, if the next commit is like
+    /// the last.
+    fn prepare_next(&mut self, last_bytes: u64) {
+        let Some(helper) = &mut self.helper else {
+            return;
+        };
+        let bytes = self.options.segment_bytes();
+        let due = if self.active.grows_by(1) {
+            bytes
+        } else {
+            let soon = self.active.len().saturating_add(last_bytes);
+            let behind = soon.saturating_sub(bytes / PREPARE_PARTS);
+            behind.saturating_mul(PREPARE_PARTS) / (PREPARE_PARTS - 2)
+        };
+        helper.prepare(due.min(bytes), bytes);
     }
 
     /// Makes durable what is acknowledged and not synced, if there is anything.
@@ -311,7 +336,7 @@ impl Writer {
             },
             end: 0,
         };
-        let created = match self.helper.as_ref().and_then(Helper::take) {
+        let created = match self.helper.as_mut().and_then(Helper::take) {
             Some(prepared) => adopt(&*self.storage, &header, prepared, SPARE_NAME),
             None => create(&*self.storage, &header),
         };
@@ -337,7 +362,7 @@ impl Writer {
     }
 
     /// An index that cannot be written stays in memory, and nothing is lost.
-    fn seal(&self, full: &Arc<Segment>) {
+    pub(crate) fn seal(&self, full: &Arc<Segment>) {
         let left_to_helper = self.helper.as_ref().is_some_and(|helper| helper.seal(full));
         if !left_to_helper {
             drop(full.seal(&*self.storage));

@@ -1,28 +1,20 @@
 //! The log of this repository, with its defaults.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
-use tidings_log::{DirectoryStorage, Head, Options, ReadLimits, Reader, Select, Writer, open};
+use tidings_log::{Options, Select};
 
 use super::Store;
+use crate::log::{Log, Only, read};
 use crate::workload::{Event, Seen};
 
 const TIME_MS: u64 = 1_700_000_000_000;
 
-pub struct Tidings {
-    /// Taken when it is closed.
-    writer: Option<Writer>,
-    reader: Reader,
-    /// What seals full segments and writes the next one ahead, as in the hub.
-    upkeep: Option<JoinHandle<()>>,
-}
+/// Taken when it is closed.
+pub struct Tidings(Option<Log>);
 
 struct Everything;
-
-struct Only<'a>([&'a str; 1]);
 
 impl Select for Everything {
     fn matches(&self, _: &str) -> bool {
@@ -30,70 +22,45 @@ impl Select for Everything {
     }
 }
 
-impl Select for Only<'_> {
-    fn exact(&self) -> Option<&[&str]> {
-        Some(&self.0)
-    }
-
-    fn matches(&self, topic: &str) -> bool {
-        self.0.contains(&topic)
-    }
-}
-
 impl Tidings {
     pub fn open(folder: &Path) -> Result<Self> {
-        let storage = Arc::new(DirectoryStorage::open(folder)?);
-        let (mut writer, reader, _) = open(storage, Options::default(), "Ecompare", TIME_MS)?;
-        let upkeep = writer.upkeep();
-        Ok(Self {
-            writer: Some(writer),
-            reader,
-            upkeep: Some(thread::spawn(|| upkeep.run())),
-        })
+        Ok(Self(Some(Log::open(folder, Options::default())?)))
     }
 
-    fn read(&self, select: &dyn Select, mut cursor: u64, seen: &mut Seen) -> Result<()> {
+    fn log(&self) -> Result<&Log> {
+        self.0.as_ref().context("closed")
+    }
+
+    fn read(&self, select: &dyn Select, from: Option<u64>, seen: &mut Seen) -> Result<()> {
+        let reader = &self.log()?.reader;
+        let mut cursor = from.unwrap_or(reader.first());
         loop {
-            let page = self.reader.read(select, cursor, ReadLimits::default())?;
-            page.frames
-                .iter()
-                .for_each(|stored| seen.look(&stored.frame));
-            if page.next == cursor {
+            let next = read(reader, select, cursor, seen)?;
+            if next == cursor {
                 return Ok(());
             }
-            cursor = page.next;
+            cursor = next;
         }
     }
 }
 
 impl Store for Tidings {
     fn append(&mut self, events: &[Event]) -> Result<()> {
-        let writer = self.writer.as_mut().context("closed")?;
-        let mut batch = writer.begin(TIME_MS);
-        for event in events {
-            let topics = &[event.topic];
-            let head = Head {
-                topics,
-                ..Head::default()
-            };
-            batch.push(&head, |_, frame| frame.extend_from_slice(event.frame))?;
-        }
-        writer.commit(batch)?;
-        Ok(())
+        self.0.as_mut().context("closed")?.append(events, TIME_MS)
     }
 
     fn replay(&self, seen: &mut Seen) -> Result<()> {
-        self.read(&Everything, self.reader.first(), seen)
+        self.read(&Everything, None, seen)
     }
 
     fn replay_topic(&self, topic: &str, seen: &mut Seen) -> Result<()> {
-        self.read(&Only([topic]), self.reader.first(), seen)
+        self.read(&Only([topic]), None, seen)
     }
 
     fn last(&self) -> Result<u64> {
-        let last = self.reader.next() - 1;
+        let last = self.log()?.reader.next() - 1;
         let mut seen = Seen::default();
-        self.read(&Everything, last.max(1), &mut seen)?;
+        self.read(&Everything, Some(last.max(1)), &mut seen)?;
         assert_eq!(seen.events, last.min(1));
         Ok(last)
     }
@@ -101,11 +68,8 @@ impl Store for Tidings {
 
 impl Drop for Tidings {
     fn drop(&mut self) {
-        if let Some(writer) = self.writer.take() {
-            writer.close().expect("a disk that works");
-        }
-        if let Some(upkeep) = self.upkeep.take() {
-            upkeep.join().expect("upkeep does not panic");
+        if let Some(log) = self.0.take() {
+            log.close().expect("a disk that works");
         }
     }
 }
