@@ -149,6 +149,19 @@ impl Reader {
         }
     }
 
+    /// Where what is not older than this begins: all that was older is before it, also what a
+    /// compacted segment no longer holds.
+    pub(crate) fn young_from(&self, ms: u64) -> Result<u64, ReadError> {
+        let found = self.at_time(ms)?;
+        let segments = self.shared.segments();
+        let begins = |segment: &&Arc<Segment>| segment.sparse && segment.first == found;
+        let Some(segment) = segments.iter().find(begins) else {
+            return Ok(found);
+        };
+        let (_, oldest) = segment.lookup(|index| index.places(&|_| false))?;
+        Ok(oldest.map_or(segment.end(), |oldest| found + u64::from(oldest.ordinal)))
+    }
+
     /// The sequence of the newest record with this alias.
     pub fn find_alias(&self, alias: &str) -> Result<Option<u64>, ReadError> {
         for segment in self.shared.segments().iter().rev() {

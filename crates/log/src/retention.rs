@@ -85,8 +85,8 @@ impl Writer {
         let reader = Reader {
             shared: Arc::clone(&self.shared),
         };
-        let at_time = |ms| reader.at_time(ms);
-        self.shared.rules.look_at_clock(now_ms, at_time)
+        let young_from = |ms| reader.young_from(ms);
+        self.shared.rules.look_at_clock(now_ms, young_from)
     }
 
     /// Begins a new segment when the newest is an eighth of the age limit old, so that its oldest

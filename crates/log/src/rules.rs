@@ -71,14 +71,14 @@ impl Rules {
     pub(crate) fn look_at_clock(
         &self,
         now_ms: u64,
-        at_time: impl Fn(u64) -> Result<u64, ReadError>,
+        young_from: impl Fn(u64) -> Result<u64, ReadError>,
     ) -> Result<(), StorageFault> {
         for rule in &self.rules {
             let age_ms_max = rule.limits.age_ms_max;
             let Some(since_ms) = age_ms_max.and_then(|age| now_ms.checked_sub(age)) else {
                 continue;
             };
-            match at_time(since_ms) {
+            match young_from(since_ms) {
                 Ok(young_from) => rule.young_from.store(young_from, Ordering::Relaxed),
                 Err(ReadError::Io(fault)) => return Err(fault),
                 Err(_) => {}
