@@ -9,8 +9,9 @@
 //!
 //! A socket that takes only a part is left alone until it has room: the cursor stands behind the
 //! piece that was begun, and the rest of that piece, at most [`PIECE_BYTES_MAX`], is all that is
-//! kept. Who has more to get than one write takes waits in `behind`, a few of whom get a turn
-//! after each of those who are live, so that no replay holds up what is new.
+//! kept. Who has more to get than one write takes waits in `behind`, and who comes or goes waits
+//! `at_door`; a few of them get a turn beside those who are live, so that neither a replay nor a
+//! crowd that comes or goes holds up what is new.
 //!
 //! # What it does not have
 //!
