@@ -29,7 +29,8 @@ use crate::{
     sniff::Rewound,
 };
 
-/// Connections that are taken in one turn, for the same reason as `READ_TURN` has.
+/// Connections that are taken in one turn. When thousands come at once, those who are here already
+/// must not wait until all of them were taken.
 const ACCEPTED_TURN: usize = 64;
 
 /// Sockets that are looked at in one turn.
