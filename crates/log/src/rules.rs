@@ -90,9 +90,13 @@ impl Rules {
 
 impl View<'_> {
     /// Where the part of the log begins in which nothing was left out.
+    ///
+    /// Not where the first compacted segments end: if the sync of a directory failed, one can be whole
+    /// again after the power went, before others that were compacted since.
     fn whole_from(&self) -> u64 {
-        let compacted = self.segments.iter().take_while(|it| it.compacted.is_some());
-        compacted.last().map_or(0, |last| last.end())
+        let mut newest_first = self.segments.iter().rev();
+        let compacted = newest_first.find(|segment| segment.compacted.is_some());
+        compacted.map_or(0, |last| last.end())
     }
 
     /// Where the part ends that was compacted under other rules: of what those left out nothing is

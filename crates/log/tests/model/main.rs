@@ -289,6 +289,17 @@ fn behaves_like_a_vector() {
     });
 }
 
+/// Seeds beyond those that are run by default, which found something.
+#[test]
+fn what_failed_once_does_not_fail_again() {
+    for seed in [
+        511_759, // a compacted segment behind one that the power had made whole again
+        516_935, // a rule by age, and a segment whose oldest records were gone
+    ] {
+        play(seed, &case_of(seed));
+    }
+}
+
 #[test]
 fn a_run_follows_from_its_seed_byte_for_byte() {
     for seed in 0..20 {
