@@ -13,6 +13,8 @@ use crate::{deadline, repository};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const TOPIC: &str = "orders";
+const OTHER_TOPIC: &str = "lights/kitchen";
+const BEFORE_A_CLICK: &str = "on";
 const AFTER_THE_CRASH: &str = "still here";
 
 /// What is published through the page's form: data, and event type where it is not a message.
@@ -40,8 +42,9 @@ impl Options {
 
 type Check = (&'static str, fn(&mut Console) -> Result<()>);
 
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     ("the page opens without an error", Console::opens),
+    ("it tails all topics from the start", Console::tails),
     ("follow opens an EventSource", Console::follows),
     (
         "what the form publishes comes back through the stream",
@@ -98,6 +101,12 @@ impl Console {
         self.browser.element("#follow")?;
         self.picture("empty-desktop")?;
         self.has_no_errors()
+    }
+
+    /// What somebody publishes by the first lines of the README is there without a click.
+    fn tails(&mut self) -> Result<()> {
+        self.wait("the stream to be open", Self::is_connected)?;
+        self.publish_to(OTHER_TOPIC, BEFORE_A_CLICK, "")
     }
 
     fn follows(&mut self) -> Result<()> {
@@ -181,9 +190,13 @@ impl Console {
         self.has_no_errors()
     }
 
-    /// Publishes through the form and waits for the event to come back through the stream.
     fn publish(&self, data: &str, event: &str) -> Result<()> {
-        self.browser.fill("#publish-topic", TOPIC)?;
+        self.publish_to(TOPIC, data, event)
+    }
+
+    /// Publishes through the form and waits for the event to come back through the stream.
+    fn publish_to(&self, topic: &str, data: &str, event: &str) -> Result<()> {
+        self.browser.fill("#publish-topic", topic)?;
         self.browser.fill("#publish-data", data)?;
         self.browser.fill("#publish-event", event)?;
         self.browser.click("#publish-submit")?;

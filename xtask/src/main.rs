@@ -32,7 +32,8 @@ use clap::Parser;
 enum Verb {
     /// Formatting, lints, licenses and sources of dependencies, documentation
     Check,
-    /// Everything: `check`, every test in every language, the page in a browser, a short e2e
+    /// Everything: `check`, every test in every language, the page in a browser, the proxy, a short
+    /// e2e and torture, the instructions
     Test,
     /// The console page in a real browser, with screenshots in target/screenshots
     Console(console::Options),

@@ -28,7 +28,7 @@ Exit codes:
   2  the command line or the configuration file makes no sense
   3  the hub could not be reached
 
-Stdout has only what a script can parse; all else is on stderr.";
+Stdout has only results; all else is on stderr.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

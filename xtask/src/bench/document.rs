@@ -32,9 +32,10 @@ impl Document {
         };
         let load = match tools.yardstick {
             Some(_) => {
-                "Fan-out, paced and at full speed, is measured with an independent load generator \
-                 that checks every delivery, and all floors are its own; the rest with the load of \
-                 `bench/peers`, which checks as much."
+                "Fan-out, paced and at full speed, is measured with an independent load generator, \
+                 which is not part of this repository (`bench/peers` takes its place where it is \
+                 missing), and the floors of fan-out are its own; the rest with the load of \
+                 `bench/peers`."
             }
             None => "Load and floor are those of `bench/peers`.",
         };

@@ -23,16 +23,20 @@ impl Figures {
 
     /// `a` or `a.b`; 0 where there is none.
     pub(super) fn number(&self, path: &str) -> f64 {
-        let found = path
-            .split('.')
-            .try_fold(&self.0, |value, name| value.get(name));
-        found.and_then(Value::as_f64).unwrap_or_default()
+        self.find(path).unwrap_or_default()
     }
 
-    /// With so many digits after the point.
+    fn find(&self, path: &str) -> Option<f64> {
+        let mut names = path.split('.');
+        let found = names.try_fold(&self.0, |value, name| value.get(name));
+        found.and_then(Value::as_f64)
+    }
+
+    /// With so many digits after the point, if it was measured.
     pub(super) fn fixed(&self, path: &str, digits: usize) -> String {
         // A difference of two readings may be a hair below nothing.
-        format!("{:.digits$}", self.number(path).max(0.0))
+        let shown = |number: f64| format!("{:.digits$}", number.max(0.0));
+        self.find(path).map_or("-".to_owned(), shown)
     }
 
     /// Microseconds, shown as milliseconds.
@@ -114,6 +118,7 @@ mod tests {
         assert_eq!(figures.ms("lat_us.p99"), "1.50");
         assert_eq!(figures.rate("per_s"), "2.50 M");
         assert_eq!(figures.faults(), "2 lost");
-        assert_eq!(figures.fixed("no.such", 1), "0.0");
+        assert_eq!(figures.fixed("lost", 1), "2.0");
+        assert_eq!(figures.fixed("no.such", 1), "-");
     }
 }

@@ -48,7 +48,8 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
         "Subscribers that all come at once and send the `Last-Event-ID` of {events} events of 128 \
          bytes ago, get them, and go; five times, with a second between. The time is the mean, and \
          includes connecting. The others' latencies are of all five seconds before and all five \
-         times, with the closing of the connections. \"On disk\": {PUSH_OUT_MIB} MiB of another topic \
+         times, with the closing of the connections. The floor's subscribers are connected already, and it \
+         sends once. \"On disk\": {PUSH_OUT_MIB} MiB of another topic \
          came after, so that the hub has to read its log (which the kernel may have in memory). 100 \
          others follow a third topic of 200 events a second, on a thread of their own. The load has \
          one core for all of this: where it is busy, it is the bound."

@@ -46,7 +46,6 @@ function start() {
 
 /// `kind` follows the text until someone picks it by hand.
 let kindPicked = false;
-let hashRest = [];
 
 function chosen() {
   const kind = $("kind").value;
@@ -142,7 +141,8 @@ function wireFollow() {
     guessKind();
     showKind();
     // The publish form goes along until it has a topic of its own.
-    if ($("publish-topic").value === topicBefore && $("kind").value === "topic") {
+    const own = ![topicBefore, $("publish-topic").defaultValue].includes($("publish-topic").value);
+    if (!own && $("kind").value === "topic") {
       $("publish-topic").value = $("topic").value;
     }
     topicBefore = $("topic").value;
