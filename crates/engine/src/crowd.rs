@@ -7,7 +7,14 @@
 //! The members of a crowd and the channels that they follow refer to each other by number, so that
 //! a quiet member costs about a hundred bytes and no allocation of its own.
 
-use std::{collections::HashMap, fmt, sync::Arc as StdArc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc as StdArc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use slab::Slab;
 use smallvec::SmallVec;
@@ -23,7 +30,7 @@ use crate::{
     signal::EndReason,
     span::{Framing, Place, SPANS_MAX, Source, Span, SpanCache, SpanLimit},
     stats::add,
-    subscription::{LogPage, LogRead, SubscribeError},
+    subscription::{Asked, LogPage, LogRead, SubscribeError},
     sync::Arc,
     window::Channel,
 };
@@ -41,8 +48,6 @@ pub struct Crowd {
     limit: SpanLimit,
     /// Who waits for which read of the log.
     reads: HashMap<(Source, Place), Waiting>,
-    /// Reads that were begun so far.
-    begun: u64,
     touched: Vec<u32>,
     endings: Vec<(usize, EndReason)>,
     delivered: Delivered,
@@ -51,6 +56,10 @@ pub struct Crowd {
 /// Spans that are kept of one page; what lies behind them is read again. Of more than the cache
 /// holds the first would be gone before anyone was served, again and again.
 const KEPT_MAX: usize = SPANS_MAX / 2;
+
+/// Reads that were begun so far, by all crowds: the next one must not take what was read for one that
+/// ended.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 /// A subscriber of a crowd.
 struct Member {
@@ -147,7 +156,6 @@ impl Crowd {
             spans: SpanCache::default(),
             limit,
             reads: HashMap::new(),
-            begun: 0,
             touched: Vec::new(),
             endings: Vec::new(),
             delivered: Delivered::default(),
@@ -189,15 +197,18 @@ impl Crowd {
         let Some(member) = self.members.try_remove(number as usize) else {
             return;
         };
+        // Also one that was told to end since it began to wait.
+        let waits_at = (member.source(number), member.place);
+        if let Some(waiting) = self.reads.get_mut(&waits_at) {
+            waiting.members.retain(|other| *other != number);
+            if waiting.members.is_empty() {
+                self.reads.remove(&waits_at);
+            }
+        }
         for follow in member.follows {
             self.unfollow(follow);
         }
         self.spans.forget(Source::Member(number));
-        // Also one that was told to end since it began to wait.
-        self.reads.retain(|_, waiting| {
-            waiting.members.retain(|other| *other != number);
-            !waiting.members.is_empty()
-        });
         let ended = match member.state {
             State::Ended(reason) => Some(reason),
             _ => None,
@@ -301,6 +312,16 @@ impl Crowd {
         reached.rest
     }
 
+    /// Whether anybody still waits for what this would find.
+    pub fn waits_for(&self, read: &LogRead) -> bool {
+        self.is_awaited(read.asked())
+    }
+
+    fn is_awaited(&self, (source, place, serial): Asked) -> bool {
+        let waiting = self.reads.get(&(source, place));
+        waiting.is_some_and(|waiting| waiting.serial == serial)
+    }
+
     /// Takes what a [`LogRead`] found. Adds those who waited for it to `ready`: ask each for its
     /// next step at once, while it is in memory.
     ///
@@ -314,11 +335,10 @@ impl Crowd {
         ready: &mut Vec<u32>,
     ) -> Result<(), ReadError> {
         let LogPage { asked, found } = page;
-        let (source, place, serial) = asked;
-        let is_current = |waiting: &Waiting| waiting.serial == serial;
-        if !self.reads.get(&(source, place)).is_some_and(is_current) {
-            return Ok(()); // nobody waits for it any more
+        if !self.is_awaited(asked) {
+            return Ok(());
         }
+        let (source, place, _) = asked;
         let waiting = self.reads.remove(&(source, place)).unwrap_or_default();
         let waiting = waiting.members;
         let (mut forgotten_before, mut unreadable) = (0, None);
@@ -356,6 +376,12 @@ impl Crowd {
         let member = self.members.get(number as usize);
         let next = member.map_or(0, |member| member.place.sequence);
         before(&self.shared.epoch, next)
+    }
+
+    /// Whether there may be something for a subscriber that it was not given.
+    pub fn is_behind(&self, number: u32) -> bool {
+        let member = self.members.get(number as usize);
+        member.is_some_and(|member| member.place.sequence < self.shared.window.next())
     }
 
     /// Whether a subscriber was given only a part of an event: nothing else may be sent in between.
@@ -479,7 +505,11 @@ impl Crowd {
             }
             span.expire_with(entry.sequence, entry.expires_ms);
             span.push(entry.sequence, &entry.frame, &self.limit)
-        })?;
+        });
+        let Some(until) = until else {
+            self.spans.put_back(span);
+            return None;
+        };
         if span.is_empty() && reading.resumed {
             return Some(span); // it stands where it stood
         }
@@ -501,8 +531,7 @@ impl Crowd {
         if waiting.members.len() > 1 {
             return CrowdStep::Waiting;
         }
-        self.begun += 1;
-        waiting.serial = self.begun;
+        waiting.serial = BEGUN.fetch_add(1, Ordering::Relaxed);
         let selection = member.selection.clone();
         let asked = (source, place, waiting.serial);
         CrowdStep::Behind(LogRead::new(&self.shared, selection, asked))
@@ -520,6 +549,7 @@ impl Crowd {
                 continue;
             }
             if place.offset > 0 && span.is_empty() && from == place && !begun {
+                self.spans.put_back(span);
                 return Outcome::Broken;
             }
             loop {
@@ -539,6 +569,7 @@ impl Crowd {
             }
         }
         if span.is_empty() && from == place {
+            self.spans.put_back(span);
             if place.offset > 0 {
                 return Outcome::Broken;
             }
@@ -547,7 +578,9 @@ impl Crowd {
         span.to = Place::at(page.next.max(span.to.sequence));
         // There may be more on disk and in the window.
         span.is_full = true;
-        if !span.is_empty() {
+        if span.is_empty() {
+            self.spans.put_back(span);
+        } else {
             self.spans.put(span);
         }
         Outcome::Spans

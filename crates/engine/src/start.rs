@@ -32,9 +32,9 @@ impl Start {
     /// Whether finding the place may read the disk.
     pub fn may_read(&self, epoch: &str) -> bool {
         match self {
-            Self::Latest | Self::Earliest => false,
+            Self::Latest => false,
             Self::At(id) | Self::After(id) => id::split(id).is_none_or(|(e, _)| e != epoch),
-            Self::Last(_) | Self::Time(_) => true,
+            Self::Earliest | Self::Last(_) | Self::Time(_) => true,
         }
     }
 }

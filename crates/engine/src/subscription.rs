@@ -334,6 +334,10 @@ impl Drop for Subscription {
 }
 
 impl LogRead {
+    pub(crate) fn asked(&self) -> Asked {
+        self.asked
+    }
+
     pub(crate) fn new(shared: &Shared, selection: Arc<Selection>, asked: Asked) -> Self {
         add(&shared.counters.log_reads, 1);
         Self {

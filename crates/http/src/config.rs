@@ -83,8 +83,8 @@ pub struct Config {
     /// dot; `None` for any. It keeps a page of a foreign site, whose name was made to point here,
     /// from using a hub that asks for no token. Default `None`.
     pub allow_hosts: Option<Vec<String>>,
-    /// Threads that write streams of plain HTTP/1.1 to their sockets. 0: such streams are served by
-    /// hyper, as those of HTTP/2 are, at several times the cost. Default 1; the binary has one for
+    /// Threads that own sockets of plain HTTP/1.1: they write streams and answer publishes. 0: such are
+    /// served by hyper, as those of HTTP/2 are, at several times the cost. Default 1; the binary has one for
     /// each processor.
     pub shards: usize,
     /// Whether `/` shows the console. Default true.

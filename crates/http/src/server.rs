@@ -70,6 +70,14 @@ impl Shared {
         self.reached(Phase::Over).await;
     }
 
+    pub(crate) fn is_drained(&self) -> bool {
+        *self.phase.borrow() >= Phase::Drained
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        *self.phase.borrow() >= Phase::Over
+    }
+
     async fn reached(&self, phase: Phase) {
         // The sender lives in `self`, so this ends only by the phase.
         let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;

@@ -25,12 +25,19 @@ mod connection;
 mod requests;
 mod timers;
 
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use slab::Slab;
-use tidings::{Answers, Crowd, CrowdStep, LogPage, LogRead, end_frame};
+use tidings::{Answers, Crowd, CrowdStep, LogPage, end_frame};
 
-use self::connection::{Connection, Room, State};
+use self::connection::{Connection, Heartbeat, Room, State};
 use super::{
     inbox::{Job, Message},
     link::{Link, Release},
@@ -86,6 +93,10 @@ struct Share {
 /// Reads of the log at once. More of them would take the disk from the committer.
 const READS_MAX: usize = 4;
 
+/// Numbers of connections. They go on where a shard begins anew: what others still have for the one
+/// before must not reach a connection of this one.
+static SERIAL: AtomicU32 = AtomicU32::new(0);
+
 /// A request that does not fit is read by hyper.
 const SCRATCH_BYTES: usize = 16 << 10;
 
@@ -96,14 +107,15 @@ pub(crate) struct Shard<L> {
     connections: Slab<Connection<L>>,
     /// The connection of each of the crowd's members.
     by_member: Vec<u32>,
-    /// Who was answered before and sends another request.
+    /// Who was read before, and is within a request or sends another.
     readable: VecDeque<u32>,
     /// Who comes, and who goes.
     at_door: VecDeque<u32>,
     ready: VecDeque<u32>,
     behind: VecDeque<u32>,
     wheel: Wheel,
-    reads: VecDeque<LogRead>,
+    /// Blocking work that waits, and how much of it is under way.
+    reads: VecDeque<Job>,
     reading: usize,
     jobs: Vec<Job>,
     released: Vec<Released<L>>,
@@ -112,10 +124,9 @@ pub(crate) struct Shard<L> {
     scratch: Vec<u8>,
     members: Vec<u32>,
     due: Vec<(u32, u64)>,
-    serial: u32,
     /// Requests and receipts of this turn.
     heard: usize,
-    /// Bytes of backlogs written in this turn.
+    /// Bytes of backlogs written since those behind had their turn.
     backlog_bytes: usize,
     /// Turns in which others had news, since one with a backlog was served.
     news_turns: u32,
@@ -154,6 +165,8 @@ enum Served {
 
 impl<L: Link> Shard<L> {
     pub(crate) fn new(server: Arc<Shared>, crowd: Crowd, answers: Arc<dyn Answers>) -> Self {
+        // Told before, if this is one that begins anew.
+        let drained = server.is_drained();
         Self {
             server,
             crowd,
@@ -172,30 +185,29 @@ impl<L: Link> Shard<L> {
             scratch: vec![0; SCRATCH_BYTES],
             members: Vec::new(),
             due: Vec::new(),
-            serial: 0,
             heard: 0,
             backlog_bytes: 0,
             news_turns: 0,
             now_ms: 0,
             unix_ms: 0,
-            drained: false,
+            drained,
         }
     }
 
     /// Takes a connection, and gives it a slot. The driver says of each slot when it is ready.
     pub(crate) fn accept(&mut self, link: L, held: Held<Connections>) -> u32 {
-        self.serial = self.serial.wrapping_add(1);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let slot = self.connections.insert(Connection {
             link,
             state: State::New,
             rest: None,
             since_ms: self.now_ms,
             armed: u64::MAX,
-            serial: self.serial,
-            heartbeat_ms: 0,
-            ping: false,
+            serial,
+            heartbeat: Heartbeat::default(),
             room: Room::Some,
             queued: false,
+            unread: false,
             close: false,
             held: (held, None),
         });
@@ -221,16 +233,12 @@ impl<L: Link> Shard<L> {
 
     /// Something happened to a socket.
     pub(crate) fn happened(&mut self, slot: u32, readable: bool, writable: bool) {
+        if readable {
+            self.queue_read(slot);
+        }
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
-        if readable {
-            let queue = match connection.state {
-                State::New | State::Streaming(_) => &mut self.at_door,
-                _ => &mut self.readable,
-            };
-            queue.push_back(slot);
-        }
         if writable && connection.room == Room::None {
             connection.room = Room::Again;
             self.queue_behind(slot);
@@ -264,7 +272,6 @@ impl<L: Link> Shard<L> {
 
     /// Serves some of those who can be served now.
     pub(crate) fn turn(&mut self) -> Wait {
-        self.backlog_bytes = 0;
         let reads = self.readable.len().min(READ_TURN);
         let heard = std::mem::take(&mut self.heard) + reads;
         for _ in 0..reads {
@@ -312,6 +319,7 @@ impl<L: Link> Shard<L> {
             }
             self.serve_one_behind();
         }
+        self.backlog_bytes = 0;
     }
 
     fn serve_one_behind(&mut self) {
@@ -361,6 +369,18 @@ impl<L: Link> Shard<L> {
         }
     }
 
+    fn queue_read(&mut self, slot: u32) {
+        let connection = self.connections.get_mut(slot as usize);
+        let Some(connection) = connection.filter(|connection| !connection.unread) else {
+            return;
+        };
+        connection.unread = true;
+        match connection.state {
+            State::New | State::Streaming(_) => self.at_door.push_back(slot),
+            _ => self.readable.push_back(slot),
+        }
+    }
+
     fn queue_behind(&mut self, slot: u32) {
         let connection = self.connections.get_mut(slot as usize);
         if let Some(connection) = connection.filter(|connection| !connection.queued) {
@@ -375,9 +395,9 @@ impl<L: Link> Shard<L> {
             Ok(Served::More) => self.queue_behind(slot),
             Ok(Served::Blocked) => self.block(slot),
             Ok(Served::Ended) => {
-                // What the client sent meanwhile was left where it is.
-                self.readable.push_back(slot);
                 self.finish(slot);
+                // What the client sent meanwhile was left where it is.
+                self.queue_read(slot);
             }
             Err(error) => self.close(slot, Err(error)),
         }
@@ -415,7 +435,7 @@ impl<L: Link> Shard<L> {
                 }
                 CrowdStep::Gap(gap) => chunked(&gap.frame()),
                 CrowdStep::Behind(read) => {
-                    self.reads.push_back(read);
+                    self.reads.push_back(Job::Read(read));
                     return Ok(Served::Idle);
                 }
                 CrowdStep::Waiting => return Ok(Served::Idle),
@@ -448,11 +468,15 @@ impl<L: Link> Shard<L> {
 
     fn begin_reads(&mut self) {
         while self.reading < READS_MAX {
-            let Some(read) = self.reads.pop_front() else {
+            let Some(job) = self.reads.pop_front() else {
                 break;
             };
+            // Those who wanted it may have gone.
+            if matches!(&job, Job::Read(read) if !self.crowd.waits_for(read)) {
+                continue;
+            }
             self.reading += 1;
-            self.jobs.push(Job::Read(read));
+            self.jobs.push(job);
         }
     }
 
@@ -478,7 +502,7 @@ impl<L: Link> Shard<L> {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
-        if connection.close {
+        if connection.close || drained {
             return self.release(slot, Release::Linger);
         }
         let next = State::Head(Box::default());
@@ -488,18 +512,10 @@ impl<L: Link> Shard<L> {
         if let State::Ending(member) = ended {
             self.crowd.leave(member);
         }
-        if drained {
-            return self.close(slot, Ok(()));
-        }
         self.arm(slot);
     }
 
-    /// The driver cannot watch this socket.
-    pub(crate) fn give_up(&mut self, slot: u32, error: io::Error) {
-        self.close(slot, Err(error));
-    }
-
-    fn close(&mut self, slot: u32, outcome: io::Result<()>) {
+    pub(crate) fn close(&mut self, slot: u32, outcome: io::Result<()>) {
         self.release(slot, Release::Closed(outcome));
     }
 

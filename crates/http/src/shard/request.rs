@@ -1,4 +1,4 @@
-//! A connection's first request: what a shard keeps, and the head of its answer.
+//! Requests as a shard reads them: which are its own, and the bytes that answer them.
 
 use std::time::{Duration, UNIX_EPOCH};
 

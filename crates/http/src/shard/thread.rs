@@ -31,7 +31,7 @@ use crate::{
 
 /// Connections that are taken in one turn. When thousands come at once, those who are here already
 /// must not wait until all of them were taken.
-const ACCEPTED_TURN: usize = 64;
+const ADMITTED_TURN: usize = 64;
 
 /// Sockets that are looked at in one turn.
 const EVENTS_TURN: usize = 1024;
@@ -68,7 +68,11 @@ impl Link for TcpLink {
 impl ThreadShards {
     /// Starts `count` shards. What they hand on is served by the runtime that this is called in.
     pub(crate) fn start(server: &Arc<Shared>, count: usize) -> io::Result<Self> {
-        let mut inboxes = Vec::with_capacity(count);
+        // Dropped where one of them cannot be started, it ends the others.
+        let mut shards = Self {
+            inboxes: Vec::with_capacity(count),
+            next: AtomicUsize::new(0),
+        };
         for number in 0..count {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKE)?;
@@ -84,12 +88,9 @@ impl ThreadShards {
             thread::Builder::new()
                 .name(format!("tidings-shard-{number}"))
                 .spawn(move || driver.run_until_over(poll))?;
-            inboxes.push(inbox);
+            shards.inboxes.push(inbox);
         }
-        Ok(Self {
-            inboxes,
-            next: AtomicUsize::new(0),
-        })
+        Ok(shards)
     }
 
     /// Gives a connection to one of the shards.
@@ -146,7 +147,7 @@ impl Driver {
         let mut events = Events::with_capacity(EVENTS_TURN);
         let begun = Instant::now();
         let mut wait = Wait::No;
-        let mut over = false;
+        let mut over = self.server.is_over();
         let mut accepted = VecDeque::new();
         let mut courtesy = Courtesy::new();
         while !over || shard.len() > 0 {
@@ -156,12 +157,14 @@ impl Driver {
                 Wait::Event => None,
                 Wait::Until(ms) => Some(Duration::from_millis(ms.saturating_sub(now_ms))),
             };
+            let asked = Instant::now();
             if let Err(error) = poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 tracing::error!(%error, "a shard cannot watch its sockets; they are closed");
                 return;
             }
+            courtesy.has_waited(asked);
             shard.set_time(elapsed_ms(begun));
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 let slot = u32::try_from(event.token().0).unwrap_or(u32::MAX);
@@ -174,7 +177,7 @@ impl Driver {
                     message => shard.hear(message),
                 }
             }
-            for _ in 0..ACCEPTED_TURN {
+            for _ in 0..ADMITTED_TURN {
                 let Some((link, held)) = accepted.pop_front() else {
                     break;
                 };
@@ -191,11 +194,7 @@ impl Driver {
             for released in shard.take_released() {
                 self.release(poll, released);
             }
-            if wait == Wait::No {
-                courtesy.give_way();
-            } else {
-                courtesy.has_rested();
-            }
+            courtesy.give_way(wait == Wait::No);
         }
     }
 
@@ -248,28 +247,36 @@ impl Courtesy {
     /// The kernel makes some 50 µs of it.
     const REST: Duration = Duration::from_micros(1);
 
+    /// Who waited for so long for something to happen has rested.
+    const WAITED_MIN: Duration = Duration::from_micros(50);
+
     fn new() -> Self {
         Self {
             rested: Instant::now(),
         }
     }
 
-    /// Yields: the committer may wait for this processor, and what it commits meanwhile is in the
+    /// Yields, if there is more to do: the committer may wait for this processor, and what it commits meanwhile is in the
     /// next writes.
     ///
     /// The kernel's own threads may wait too, for a disk's sync or a socket's packets, and a yield is
     /// not for them: it is among the threads of a control group, which keeps the processor for some
     /// five milliseconds. So a rest follows now and then, as short as can be.
-    fn give_way(&mut self) {
-        if self.rested.elapsed() < Self::WORK {
-            return thread::yield_now();
+    fn give_way(&mut self, is_more: bool) {
+        if self.rested.elapsed() >= Self::WORK {
+            thread::sleep(Self::REST);
+            self.rested = Instant::now();
+        } else if is_more {
+            thread::yield_now();
         }
-        thread::sleep(Self::REST);
-        self.rested = Instant::now();
     }
 
-    fn has_rested(&mut self) {
-        self.rested = Instant::now();
+    /// The shard asked at this time what happened, and knows it now.
+    fn has_waited(&mut self, asked: Instant) {
+        let now = Instant::now();
+        if now - asked >= Self::WAITED_MIN {
+            self.rested = now;
+        }
     }
 }
 
@@ -283,7 +290,7 @@ fn watch(shard: &mut Shard<TcpLink>, poll: &Poll, link: TcpLink, held: Held<Conn
         .register(&mut link.0, Token(slot as usize), both);
     if let Err(error) = watched {
         tracing::warn!(%error, "a connection cannot be watched and is closed");
-        shard.give_up(slot, error);
+        shard.close(slot, Err(error));
     }
 }
 

@@ -24,14 +24,24 @@ pub(super) struct Connection<L> {
     /// The tick at which it is looked at next. Another one in the wheel is out of date.
     pub(super) armed: u64,
     pub(super) serial: u32,
-    pub(super) heartbeat_ms: u32,
-    pub(super) ping: bool,
+    pub(super) heartbeat: Heartbeat,
     pub(super) room: Room,
+    /// It waits for its turn to be written to.
     pub(super) queued: bool,
+    /// It waits for its turn to be read.
+    pub(super) unread: bool,
     /// The connection ends with this answer.
     pub(super) close: bool,
     /// It is counted as a connection, and as a stream if it is one.
     pub(super) held: (Held<Connections>, Option<Held<Streams>>),
+}
+
+/// What a subscriber is sent when nothing else is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Heartbeat {
+    pub(super) ms: u32,
+    /// As an event.
+    pub(super) ping: bool,
 }
 
 /// Whether the client takes what it is sent.

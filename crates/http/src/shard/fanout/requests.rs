@@ -1,17 +1,18 @@
 //! How a shard takes requests and answers them.
 
-use std::{io, sync::atomic::Ordering};
+use std::io;
 
 use bytes::Bytes;
 use tidings::{Located, PublishError, Receipt, SubscribeError, opening_frame};
 
 use super::{
     SCRATCH_BYTES, Shard,
-    connection::{Connection, Publishing, State},
+    connection::{Connection, Heartbeat, Publishing, State},
     narrow,
 };
 use crate::{
     counters::Held,
+    server::Shared,
     shard::{
         inbox::Job,
         link::{Link, Release, read_now},
@@ -28,6 +29,7 @@ impl<L: Link> Shard<L> {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
+        connection.unread = false;
         match &mut connection.state {
             State::New | State::Head(_) | State::Body(_) => return self.read_request(slot),
             // What follows a publish is the next request. It is read when this one was answered.
@@ -48,7 +50,7 @@ impl<L: Link> Shard<L> {
                 Err(error) => return self.close(slot, Err(error)),
             }
         }
-        self.readable.push_back(slot);
+        self.queue_read(slot);
     }
 
     pub(super) fn read_request(&mut self, slot: u32) {
@@ -72,9 +74,10 @@ impl<L: Link> Shard<L> {
             Err(error) => return self.close(slot, Err(error)),
         };
         let bytes = self.scratch.get(..read).unwrap_or_default();
-        let streams = &self.server.stream.counters.streams;
-        let full = streams.load(Ordering::Relaxed) >= self.server.stream.config.subscribers_max;
-        match request::parse(bytes, &self.server) {
+        let request = request::parse(bytes, &self.server);
+        let asks_for_stream = matches!(request, Request::Subscribe(_));
+        let admitted = asks_for_stream.then(|| admit(&self.server)).flatten();
+        match request {
             Request::Partial { is_head_whole } if read < SCRATCH_BYTES => {
                 let bytes = bytes.into();
                 let is_new = !matches!(connection.state, State::Body(_));
@@ -88,13 +91,15 @@ impl<L: Link> Shard<L> {
                     self.arm(slot);
                 }
             }
-            Request::Subscribe(request) if !full && !self.server.is_draining() => {
+            Request::Subscribe(request) if admitted.is_some() => {
                 connection.close = request.close || request.is_more;
-                // It may have gone with that.
-                self.readable.push_back(slot);
+                connection.held.1 = admitted;
                 self.locate(slot, request);
+                // It may have gone with that.
+                self.read(slot);
             }
-            Request::Publish(post) => {
+            // Behind one that takes all the room there may be more, of which nobody would tell.
+            Request::Publish(post) if read < SCRATCH_BYTES => {
                 connection.close = post.close;
                 self.publish(slot, post);
             }
@@ -160,9 +165,7 @@ impl<L: Link> Shard<L> {
         let State::Publishing(publishing) = &connection.state else {
             return;
         };
-        if publishing.is_more {
-            self.readable.push_back(slot);
-        }
+        let is_more = publishing.is_more;
         let response = request::receipt(answer, &publishing.form, self.server.hub.epoch());
         self.server
             .stream
@@ -171,6 +174,9 @@ impl<L: Link> Shard<L> {
         let bytes = request::whole(response, &publishing.origin, connection.close, self.unix_ms);
         connection.state = State::Answering;
         self.answer(slot, &bytes);
+        if is_more {
+            self.queue_read(slot);
+        }
     }
 
     /// Sends a whole answer.
@@ -198,8 +204,8 @@ impl<L: Link> Shard<L> {
         }
         let (hub, selectors, start) = (hub.clone(), query.selectors.clone(), query.start.clone());
         let locate = Box::new(move || hub.locate(&selectors, &start, now_ms));
-        self.jobs
-            .push(Job::Locate((slot, connection.serial), locate));
+        self.reads
+            .push_back(Job::Locate((slot, connection.serial), locate));
         connection.state = State::Locating(Box::new(request));
     }
 
@@ -209,6 +215,7 @@ impl<L: Link> Shard<L> {
         serial: u32,
         located: Result<Located, SubscribeError>,
     ) {
+        self.reading = self.reading.saturating_sub(1);
         let connection = self.connections.get_mut(slot as usize);
         let Some(connection) = connection.filter(|connection| connection.serial == serial) else {
             return;
@@ -239,6 +246,7 @@ impl<L: Link> Shard<L> {
             Err(error) => {
                 connection.state = State::Answering;
                 connection.close = true;
+                connection.held.1 = None;
                 let response = request::refusal(error, &self.server);
                 let status = response.status().as_u16();
                 self.server.stream.counters.response(status);
@@ -247,11 +255,11 @@ impl<L: Link> Shard<L> {
             }
         };
         connection.state = State::Streaming(member);
-        connection.heartbeat_ms = narrow_ms(request.query.heartbeat_ms);
-        connection.ping = request.query.ping;
-        let counters = &self.server.stream.counters;
-        connection.held.1 = Some(Held::new(Streams(counters.clone())).0);
-        counters.response(200);
+        connection.heartbeat = Heartbeat {
+            ms: narrow_ms(request.query.heartbeat_ms),
+            ping: request.query.ping,
+        };
+        self.server.stream.counters.response(200);
         let at = member as usize;
         if self.by_member.len() <= at {
             self.by_member.resize(at + 1, u32::MAX);
@@ -263,7 +271,7 @@ impl<L: Link> Shard<L> {
         match self.send(slot, &bytes) {
             Ok(true) => {
                 self.arm(slot);
-                if self.has_sent_enough() {
+                if self.has_sent_enough() && self.crowd.is_behind(member) {
                     self.queue_behind(slot);
                 } else {
                     self.serve(slot);
@@ -298,6 +306,13 @@ impl<L: Link> Shard<L> {
             None => Ok(true),
         }
     }
+}
+
+/// Counts a stream, if there may be another.
+fn admit(server: &Shared) -> Option<Held<Streams>> {
+    let (held, streams) = Held::new(Streams(server.stream.counters.clone()));
+    let full = streams > server.stream.config.subscribers_max;
+    (!full && !server.is_draining()).then_some(held)
 }
 
 fn narrow_ms(ms: u64) -> u32 {

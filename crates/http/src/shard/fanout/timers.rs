@@ -28,7 +28,7 @@ impl<L: Link> Shard<L> {
             _ if connection.room == Room::None => config.stall_ms_max,
             State::New | State::Head(_) => config.head_ms_max,
             State::Body(_) => BODY_MS_MAX.min(config.body_ms_max),
-            State::Streaming(_) => u64::from(connection.heartbeat_ms),
+            State::Streaming(_) => u64::from(connection.heartbeat.ms),
             // Nothing is due: the hub is at work for it, or its answer is on the way.
             _ => config.stall_ms_max,
         };
@@ -69,7 +69,7 @@ impl<L: Link> Shard<L> {
                 self.close(slot, Ok(()));
             }
             State::Body(_) => self.give_up_body(slot),
-            State::Streaming(member) if quiet_ms >= u64::from(connection.heartbeat_ms) => {
+            State::Streaming(member) if quiet_ms >= u64::from(connection.heartbeat.ms) => {
                 self.heartbeat(slot, member);
             }
             // The hub is at work for it.
@@ -92,7 +92,7 @@ impl<L: Link> Shard<L> {
             return;
         }
         increment(&self.server.stream.counters.heartbeats);
-        let frame = heartbeat_frame(&self.crowd.position(member), connection.ping);
+        let frame = heartbeat_frame(&self.crowd.position(member), connection.heartbeat.ping);
         match connection.send(&chunked(&frame), self.now_ms) {
             Ok(true) => {}
             Ok(false) => self.block(slot),
