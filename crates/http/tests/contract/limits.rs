@@ -203,3 +203,18 @@ async fn over_subscribers_max() {
     kit.until("a place", |stats| stats.subscribers == 1).await;
     assert!(kit.subscribe("/events?topic=t").await.read().await);
 }
+
+/// Also while the disk is read for where they begin.
+#[tokio::test(start_paused = true)]
+async fn subscribers_who_come_at_once_are_all_counted() {
+    let kit = Kit::with(|setup| setup.config.subscribers_max = 1);
+    let mut clients = [kit.connect(), kit.connect(), kit.connect()];
+    for client in &mut clients {
+        let request = "GET /events?topic=t&from=-1 HTTP/1.1\r\nhost: hub\r\n\r\n";
+        client.send(request).await;
+    }
+    for client in &mut clients {
+        assert_eq!(client.head().await.status, 200);
+    }
+    assert_eq!(kit.hub.subscribers(), 1);
+}
