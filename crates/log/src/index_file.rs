@@ -198,9 +198,11 @@ impl FileIndex {
     pub(crate) fn load(&self, summary: &Summary) -> Option<MemoryIndex> {
         let mut loaded = MemoryIndex::default();
         loaded.records = summary.records;
+        let postings = decode_postings(&self.section(POSTINGS).ok()?).ok()?;
         for list in self.lists().ok()? {
-            let postings = self.chunk(&list, 0, widen(list.count)).ok()?;
-            loaded.topics.insert(list.topic, postings);
+            let start = widen(list.start?);
+            let own = postings.get(start..start.checked_add(widen(list.count))?)?;
+            loaded.topics.insert(list.topic, own.to_vec());
         }
         let mut aliases = Vec::new();
         for entry in self.section(ALIASES).ok()?.chunks(ALIAS_BYTES) {

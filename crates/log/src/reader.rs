@@ -1,5 +1,6 @@
 //! The reading side: any number of threads, none of which the writer waits for.
 
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -19,6 +20,9 @@ const ALIASES_AT_ONCE: usize = 16;
 
 /// How many entries of a topic's list are taken at once while counting.
 const COUNTED_AT_ONCE: usize = 4096;
+
+/// What is read to find a place between two of the index, 16 KiB apart.
+const TURN_WINDOW_BYTES: usize = 16 << 10;
 
 /// What the writer and all readers of a log share.
 pub(crate) struct Shared {
@@ -139,27 +143,39 @@ impl Reader {
         Ok(first(&segments))
     }
 
-    /// The first sequence whose record is not older than `ms`, or [`Reader::next`].
+    /// The first sequence whose record is not older than `ms`, or [`Reader::next`]. Where records are gone
+    /// that may not be older either, the first of those, so that who reads from there is told.
     pub fn at_time(&self, ms: u64) -> Result<u64, ReadError> {
-        let segments = self.shared.segments();
-        let holds = |segment: &&Arc<Segment>| segment.records() > 0 && segment.last_time_ms() >= ms;
-        match segments.iter().find(holds) {
-            Some(segment) => at_time(segment, ms),
-            None => Ok(next(&segments)),
-        }
+        Ok(self.turn(ms)?.start)
     }
 
     /// Where what is not older than this begins: all that was older is before it, also what a
     /// compacted segment no longer holds.
     pub(crate) fn young_from(&self, ms: u64) -> Result<u64, ReadError> {
-        let found = self.at_time(ms)?;
+        Ok(self.turn(ms)?.end)
+    }
+
+    /// From behind the last record that is older to the first that is not. What was between them is
+    /// gone, and nobody knows how old it was.
+    fn turn(&self, ms: u64) -> Result<Range<u64>, ReadError> {
         let segments = self.shared.segments();
-        let begins = |segment: &&Arc<Segment>| segment.sparse && segment.first == found;
-        let Some(segment) = segments.iter().find(begins) else {
-            return Ok(found);
+        let holds = |segment: &Arc<Segment>| segment.records() > 0 && segment.last_time_ms() >= ms;
+        let Some(mut place) = segments.iter().position(holds) else {
+            let next = next(&segments);
+            return Ok(next..next);
         };
-        let (_, oldest) = segment.lookup(|index| index.places(&|_| false))?;
-        Ok(oldest.map_or(segment.end(), |oldest| found + u64::from(oldest.ordinal)))
+        let mut turned = segments.get(place).map_or(Ok(0..0), |it| turn(it, ms))?;
+        while let Some(before) = place.checked_sub(1).and_then(|before| segments.get(before)) {
+            let all_young = segments
+                .get(place)
+                .is_some_and(|it| turned.start == it.first);
+            if !all_young || !before.sparse {
+                break;
+            }
+            turned.start = turn(before, ms)?.start;
+            place -= 1;
+        }
+        Ok(turned)
     }
 
     /// The sequence of the newest record with this alias.
@@ -281,24 +297,26 @@ fn live_part(
     Ok((!chunk.is_empty()).then_some(live))
 }
 
-fn at_time(segment: &Segment, ms: u64) -> Result<u64, ReadError> {
+/// As [`Reader::turn`], within a segment.
+fn turn(segment: &Segment, ms: u64) -> Result<Range<u64>, ReadError> {
     let end = segment.end();
-    let place = segment
-        .lookup(|index| index.places(&|place| place.time_ms < ms))?
-        .0;
+    let (place, behind) = segment.lookup(|index| index.places(&|place| place.time_ms < ms))?;
     let Some(place) = place else {
-        return Ok(segment.first);
+        let oldest = behind.map_or(end, |it| segment.first + u64::from(it.ordinal));
+        return Ok(segment.first..oldest);
     };
-    let mut scanner = segment.scanner(u64::from(place.offset));
+    let mut scanner = segment
+        .scanner(u64::from(place.offset))
+        .window(TURN_WINDOW_BYTES);
     let mut sequence = segment.first + u64::from(place.ordinal);
     while sequence < end {
         match scanner
             .step()
             .map_err(|error| segment.fault("read", error))?
         {
-            Step::Record(head) if head.time_ms >= ms => return Ok(head.sequence),
+            Step::Record(head) if head.time_ms >= ms => return Ok(sequence..head.sequence),
             Step::Record(head) => sequence = head.sequence + 1,
-            Step::End if segment.sparse => return Ok(end),
+            Step::End if segment.sparse => return Ok(sequence..end),
             Step::End | Step::Bad(_) => {
                 let damage = segment.damage(scanner.offset(), "the record's head is broken");
                 return Err(ReadError::Damaged {
@@ -308,7 +326,7 @@ fn at_time(segment: &Segment, ms: u64) -> Result<u64, ReadError> {
             }
         }
     }
-    Ok(end)
+    Ok(end..end)
 }
 
 fn find_alias(segment: &Segment, alias: &str) -> Result<Option<u64>, ReadError> {

@@ -65,8 +65,8 @@ impl Writer {
         self.remove_doomed()?;
         let installed = self.install_compacted()?;
         let segments = self.shared.segments();
-        let compacted = segments.iter().take_while(|it| it.compacted.is_some());
-        let compacted = compacted.count();
+        let compacted = segments.iter().rposition(|it| it.compacted.is_some());
+        let compacted = compacted.map_or(0, |last| last + 1);
         let count = compacted + self.forgettable(&segments, compacted, now_ms);
         let dense = compacted == 0 && self.shared.rules.is_empty();
         let is_time = installed || now_ms.abs_diff(self.compacted_ms) >= COMPACT_EVERY_MS;

@@ -94,27 +94,27 @@ impl View<'_> {
     /// Not where the first compacted segments end: if the sync of a directory failed, one can be whole
     /// again after the power went, before others that were compacted since.
     fn whole_from(&self) -> u64 {
-        let mut newest_first = self.segments.iter().rev();
-        let compacted = newest_first.find(|segment| segment.compacted.is_some());
-        compacted.map_or(0, |last| last.end())
+        self.end_of_last(|segment| segment.compacted.is_some())
     }
 
     /// Where the part ends that was compacted under other rules: of what those left out nothing is
     /// known.
     fn foreign_before(&self) -> u64 {
-        let mut newest_first = self.segments.iter().rev();
-        let foreign = newest_first.find(|segment| {
+        self.end_of_last(|segment| {
             let rules = segment.compacted;
             rules.is_some_and(|rules| rules != self.rules.fingerprint)
-        });
-        foreign.map_or(0, |last| last.end())
+        })
     }
 
     /// Where the last part ends of which something was damaged, and is left out.
     fn damaged_before(&self) -> u64 {
-        let damaged = |it: &&std::sync::Arc<Segment>| it.sparse && it.compacted.is_none();
-        let damaged = self.segments.iter().rev().find(damaged);
-        damaged.map_or(0, |last| last.end())
+        self.end_of_last(|segment| segment.sparse && segment.compacted.is_none())
+    }
+
+    fn end_of_last(&self, is_meant: impl Fn(&Segment) -> bool) -> u64 {
+        let mut newest_first = self.segments.iter().rev();
+        let last = newest_first.find(|segment| is_meant(segment));
+        last.map_or(0, |last| last.end())
     }
 
     /// Whether nothing is hidden and nothing was left out: then nobody needs to ask by topic.

@@ -330,8 +330,16 @@ impl Segment {
 
     fn trim(&self) -> io::Result<()> {
         if self.allocated.load(Ordering::Relaxed) > self.len() {
-            self.file.set_len(self.len())?;
+            self.cut_back()
+        } else {
+            self.allocated.store(0, Ordering::Relaxed);
+            Ok(())
         }
+    }
+
+    /// Cuts off all that is not part of the log; nothing is written ahead any more.
+    pub(crate) fn cut_back(&self) -> io::Result<()> {
+        self.file.set_len(self.len())?;
         self.allocated.store(0, Ordering::Relaxed);
         Ok(())
     }

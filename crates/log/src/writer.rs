@@ -10,7 +10,7 @@ use crate::header::{HEADER_END, SegmentHeader, VERSION};
 use crate::options::{Durability, Options};
 use crate::reader::Shared;
 use crate::segment::{Scanned, Segment, log_name};
-use crate::storage::{Storage, StorageFile};
+use crate::storage::Storage;
 use crate::upkeep::{self, Helper, Prepared, SPARE_NAME, Upkeep};
 
 /// The most that is kept for the next batch of what one has used. Bytes.
@@ -277,7 +277,7 @@ impl Writer {
         let end = self.active.len();
         if let Err(error) = file.write_at(bytes, end) {
             let fault = self.active.fault("write to", error);
-            return Err(self.take_back(&*file, end, fault));
+            return Err(self.take_back(fault));
         }
         self.unsynced.get_or_insert(Unsynced {
             from: end,
@@ -292,8 +292,9 @@ impl Writer {
 
     /// Cuts off what a failed write left, so that a batch that was refused does not come back
     /// after a crash. That takes a sync: the next commit's would come too late.
-    fn take_back(&mut self, file: &dyn StorageFile, end: u64, fault: StorageFault) -> CommitError {
-        match file.set_len(end).and_then(|()| file.sync_data()) {
+    fn take_back(&mut self, fault: StorageFault) -> CommitError {
+        let cut = self.active.cut_back();
+        match cut.and_then(|()| self.active.file.sync_data()) {
             Ok(()) => {
                 self.unsynced = None;
                 refused(fault)

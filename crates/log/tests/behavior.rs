@@ -11,6 +11,8 @@ mod support;
 
 use std::sync::Arc;
 
+use std::path::Path;
+
 use support::{Everything, Only, commit, open_on, read_from, small_segments, try_open};
 use tidings_log::{
     AppendError, Call, CommitError, Durability, FaultStorage, Head, MemoryStorage, Options,
@@ -435,6 +437,29 @@ fn segments_that_are_written_ahead_hold_the_same() {
     let (_, reader, found) = try_open(&disk.crash(), &options).unwrap();
     assert_eq!(found.cut, None);
     assert_eq!(read_from(&reader, &Everything, 1).unwrap(), expected);
+}
+
+#[test]
+fn what_is_cut_off_after_a_refusal_is_not_counted() {
+    let disk = FaultStorage::new(1);
+    let (mut writer, reader, _) = try_open(&disk, &small_segments(2000)).unwrap();
+    let upkeep = writer.upkeep();
+    while upkeep.step() {}
+    for number in 0..20_u8 {
+        commit(&mut writer, "a", &[&[number; 100]]).unwrap();
+        while upkeep.step() {}
+    }
+    disk.fail(Call::Write, 0);
+    commit(&mut writer, "a", &[b"refused"]).unwrap_err();
+    let kept = |name: &str| {
+        Path::new(name)
+            .extension()
+            .is_some_and(|it| it == "log" || it == "idx")
+    };
+    let files = disk.files();
+    let segments = files.iter().filter(|(name, _)| kept(name));
+    let bytes: usize = segments.map(|(_, bytes)| bytes.len()).sum();
+    assert_eq!(reader.stats().bytes, bytes as u64);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 mod support;
 
-use support::{Everything, Only, commit, read_from, small_segments, try_open};
+use support::{Everything, Only, commit, commit_at, read_from, small_segments, try_open};
 use tidings_log::{
     FaultStorage, Options, ReadLimits, Reader, Retention, TopicRetention, Topics, Writer, inspect,
 };
@@ -196,4 +196,29 @@ fn what_is_kept_is_copied_beside_the_commits() {
     let (_, reader, found) = try_open(&disk.crash(), &forever).unwrap();
     assert_eq!(found.indexes_rebuilt, 0);
     assert_eq!(daily(&reader, 1), [b"kept"]);
+}
+
+#[test]
+fn from_a_time_on_what_is_gone_is_told() {
+    let disk = FaultStorage::new(1);
+    let newest = TopicRetention {
+        events_max: Some(1),
+        ..rule("daily")
+    };
+    let options = options(vec![newest, rule("keep")]);
+    let (mut writer, reader, _) = try_open(&disk, &options).unwrap();
+    for (topic, ms) in [("keep", 10), ("daily", 20), ("daily", 30)] {
+        commit_at(&mut writer, ms, topic, &[b"x"]).unwrap();
+    }
+    assert_eq!(reader.at_time(15).unwrap(), 2);
+    for _ in 0..100 {
+        commit(&mut writer, "busy", &[&b"x"[..]; 10]).unwrap();
+    }
+    writer.retain(1000).unwrap();
+    assert!(reader.stats().whole_from > 3, "it was compacted");
+    // The second event is gone, and was not older.
+    let from = reader.at_time(15).unwrap();
+    assert_eq!(from, 2);
+    let page = reader.read(&Only(&["daily"]), from, ReadLimits::default());
+    assert_eq!(page.unwrap().forgotten_before, Some(3));
 }

@@ -62,7 +62,16 @@ pub(crate) fn commit(
     topic: &str,
     frames: &[&[u8]],
 ) -> Result<Committed, CommitError> {
-    let mut batch = writer.begin(1000);
+    commit_at(writer, 1000, topic, frames)
+}
+
+pub(crate) fn commit_at(
+    writer: &mut Writer,
+    now_ms: u64,
+    topic: &str,
+    frames: &[&[u8]],
+) -> Result<Committed, CommitError> {
+    let mut batch = writer.begin(now_ms);
     for (place, frame) in frames.iter().enumerate() {
         let continues = place + 1 < frames.len();
         let head = Head {
