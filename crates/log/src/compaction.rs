@@ -73,7 +73,7 @@ impl Writer {
         let Some(compaction) = left else {
             return Ok(());
         };
-        for plan in compaction.plan().map_err(unreadable)? {
+        for plan in compaction.plan(usize::MAX).map_err(unreadable)? {
             let at_front = plan.sources.start == self.gone(&compaction.segments);
             let compacted = compaction.perform(&plan, at_front)?;
             self.install(&compacted)?;
@@ -137,7 +137,7 @@ impl Writer {
 impl Compaction {
     /// Does the first thing that there is to do.
     pub(crate) fn first(&self) -> Result<Option<Compacted>, CommitError> {
-        let plans = self.plan().map_err(unreadable)?;
+        let plans = self.plan(1).map_err(unreadable)?;
         let first = plans.first();
         first
             .map(|plan| self.perform(plan, plan.sources.start == 0))
@@ -157,7 +157,8 @@ impl Compaction {
         })
     }
 
-    fn plan(&self) -> Result<Vec<Plan>, ReadError> {
+    /// The first `max` things that there are to do.
+    fn plan(&self, max: usize) -> Result<Vec<Plan>, ReadError> {
         let segments = &*self.segments;
         let view = View {
             rules: &self.shared.rules,
@@ -176,19 +177,23 @@ impl Compaction {
                 joins = false;
                 continue;
             }
-            match plans.last_mut().filter(|plan| {
+            let joined = plans.last_mut().filter(|plan| {
                 joins && plan.bytes + bytes <= segment_bytes && spans_little(segments, plan, place)
-            }) {
-                Some(plan) => {
-                    plan.sources.end = place + 1;
-                    plan.kept.push(kept);
-                    plan.bytes += bytes;
+            });
+            if let Some(plan) = joined {
+                plan.sources.end = place + 1;
+                plan.kept.push(kept);
+                plan.bytes += bytes;
+            } else {
+                plans.retain(|plan| !is_done(segments, plan));
+                if plans.len() >= max {
+                    break;
                 }
-                None => plans.push(Plan {
+                plans.push(Plan {
                     sources: place..place + 1,
                     kept: vec![kept],
                     bytes,
-                }),
+                });
             }
             joins = true;
         }

@@ -163,7 +163,27 @@ struct Newest {
     file: Arc<dyn StorageFile>,
 }
 
+/// A segment's file, and what its beginning turned out to be.
+struct Found {
+    first: u64,
+    name: String,
+    file: Arc<dyn StorageFile>,
+    header: HeaderFound,
+}
+
 impl Opening<'_> {
+    fn find(&self, first: u64) -> Result<Found, OpenError> {
+        let name = log_name(first);
+        let file = self.open_file(&name)?;
+        let header = SegmentHeader::read(&*file).map_err(fault("read", &name))?;
+        Ok(Found {
+            first,
+            name,
+            file,
+            header,
+        })
+    }
+
     /// The first sequences of all segments, in order. Indexes without a segment are what an
     /// interrupted retention leaves; they are removed.
     fn list(&mut self) -> Result<Vec<u64>, OpenError> {
@@ -192,17 +212,17 @@ impl Opening<'_> {
         let Some(first) = firsts.last().copied() else {
             return Ok(None);
         };
-        let name = log_name(first);
-        let file = self.open_file(&name)?;
-        let found = SegmentHeader::read(&*file).map_err(fault("read", &name))?;
+        let Found {
+            name, file, header, ..
+        } = self.find(first)?;
         let was_closed = || closed::was_closed(self.storage, first);
-        if found == HeaderFound::Bad && is_unfinished(&*file, firsts)? && !was_closed() {
+        if header == HeaderFound::Bad && is_unfinished(&*file, firsts)? && !was_closed() {
             remove_durably(self.storage, &name).map_err(fault("remove", &name))?;
             self.found.removed.push(name);
             firsts.pop();
             return self.before_unfinished(firsts);
         }
-        let header = good_header(found, first, None)?;
+        let header = good_header(header, first, None)?;
         Ok(Some(Newest { header, file }))
     }
 
@@ -212,10 +232,8 @@ impl Opening<'_> {
         let Some(first) = firsts.last().copied() else {
             return Ok(None);
         };
-        let name = log_name(first);
-        let file = self.open_file(&name)?;
-        let found = SegmentHeader::read(&*file).map_err(fault("read", &name))?;
-        let header = good_header(found, first, None)?;
+        let Found { file, header, .. } = self.find(first)?;
+        let header = good_header(header, first, None)?;
         Ok(Some(Newest { header, file }))
     }
 
@@ -247,14 +265,14 @@ impl Opening<'_> {
         let mut segments = SegmentList::new();
         let sealed = firsts.split_last().map_or(&[][..], |(_, sealed)| sealed);
         let sealed = self.without_compacted(sealed)?;
-        let mut next = newest.header.follows;
-        for first in sealed.iter().rev() {
-            let segment = self.sealed(*first, next, &newest.header)?;
+        let (mut next, are_sealed) = (newest.header.follows, !sealed.is_empty());
+        for found in sealed.into_iter().rev() {
+            let segment = self.sealed(found, next, &newest.header)?;
             next = segment.follows;
             segments.push(Arc::new(segment));
         }
         segments.reverse();
-        let segment = self.active(newest, !sealed.is_empty())?;
+        let segment = self.active(newest, are_sealed)?;
         segments.push(Arc::new(segment));
         self.drop_replaced(&mut segments);
         follow_each_other(&segments)?;
@@ -262,27 +280,28 @@ impl Opening<'_> {
     }
 
     /// Removes segments for which a compacted one stands, and that a crash left behind.
-    fn without_compacted(&mut self, firsts: &[u64]) -> Result<Vec<u64>, OpenError> {
-        let mut stand: Vec<u64> = Vec::with_capacity(firsts.len());
+    fn without_compacted(&mut self, firsts: &[u64]) -> Result<Vec<Found>, OpenError> {
+        let mut stand: Vec<Found> = Vec::with_capacity(firsts.len());
         let (mut end, mut settled) = (0, 0);
         for first in firsts {
-            let name = log_name(*first);
             if *first < end {
-                if let Some(stands) = stand.last().filter(|stands| **stands != settled) {
-                    settled = *stands;
-                    self.settle(&log_name(settled))?;
+                let name = log_name(*first);
+                if let Some(stands) = stand.last_mut().filter(|stands| stands.first != settled) {
+                    settled = stands.first;
+                    self.settle(&stands.name)?;
+                    // It is another file now, of the same bytes.
+                    *stands = self.find(settled)?;
                 }
                 remove_durably(self.storage, &name).map_err(fault("remove", &name))?;
                 drop(self.storage.remove(&index_name(*first)));
                 self.found.removed.push(name);
                 continue;
             }
-            let file = self.open_file(&name)?;
-            let header = SegmentHeader::read(&*file).map_err(fault("read", &name))?;
-            if let HeaderFound::Good(header) = header {
+            let found = self.find(*first)?;
+            if let HeaderFound::Good(header) = &found.header {
                 end = header.end;
             }
-            stand.push(*first);
+            stand.push(found);
         }
         Ok(stand)
     }
@@ -322,14 +341,14 @@ impl Opening<'_> {
     /// was written ahead, or a commit that failed and could not be cut off durably.
     fn sealed(
         &mut self,
-        first: u64,
+        found: Found,
         next: u64,
         newest: &SegmentHeader,
     ) -> Result<Segment, OpenError> {
-        let name = log_name(first);
-        let file = self.open_file(&name)?;
-        let found = SegmentHeader::read(&*file).map_err(fault("read", &name))?;
-        let header = good_header(found, first, Some(newest))?;
+        let Found {
+            first, name, file, ..
+        } = found;
+        let header = good_header(found.header, first, Some(newest))?;
         let len = file.len().map_err(fault("read the length of", &name))?;
         // A compacted segment has nothing behind its records, and bears the name of another whose
         // index could still be there.
