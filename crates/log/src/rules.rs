@@ -136,7 +136,7 @@ impl View<'_> {
                 lost_before: self.lost_before(),
             });
         };
-        let mut kept = rule.kept(self.segments, topic, self.whole_from() > 0)?;
+        let mut kept = rule.kept(self.segments, topic, self.whole_from())?;
         let unknown = self.foreign_before().max(self.damaged_before());
         kept.lost_before = kept.lost_before.max(unknown);
         Ok(kept)
@@ -148,7 +148,7 @@ impl Rule {
         &self,
         segments: &SegmentList,
         topic: &str,
-        compacted: bool,
+        whole_from: u64,
     ) -> Result<Kept, ReadError> {
         let young_from = self.young_from.load(Ordering::Relaxed);
         let mut kept = Kept {
@@ -172,16 +172,20 @@ impl Rule {
                 continue;
             };
             let (from, cut) = room.take(segment, &list)?;
-            oldest = from;
+            let is_any_taken = from < segment.end();
+            if is_any_taken {
+                oldest = from;
+            }
             if cut {
                 kept.from = kept.from.max(from);
                 kept.lost_before = kept.lost_before.max(from);
-                return Ok(kept);
+                break;
             }
         }
-        // More may have been there, and be left out of a compacted segment since.
-        if compacted && (room.events == Some(0) || room.bytes.is_some()) {
-            kept.lost_before = kept.lost_before.max(oldest);
+        // More may have been there, up to the oldest that is kept, and be left out of a compacted
+        // segment since.
+        if room.events == Some(0) || room.bytes.is_some() {
+            kept.lost_before = kept.lost_before.max(oldest.min(whole_from));
         }
         Ok(kept)
     }
