@@ -35,11 +35,11 @@ fn made<T: std::fmt::Debug>(strategy: &impl Strategy<Value = T>, seed: &[u8]) ->
 }
 
 fuzz_target!(|input: (u8, bool, [u8; SEED_BYTES], &[u8])| {
-    let (seed, attended, options, operations) = input;
+    let (seed, attended, setup, operations) = input;
     let op = model::op();
     let seeds = operations.chunks_exact(SEED_BYTES).take(OPERATIONS_MAX);
     let case = model::Case {
-        options: made(&model::options(), &options),
+        setup: made(&model::setup(), &setup),
         attended,
         ops: seeds.map(|seed| made(&op, seed)).collect(),
     };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::error::{Damage, StorageFault};
 use crate::header::{HEADER_END, SegmentHeader};
+use crate::index::IndexError;
 use crate::index_file::{self, FileIndex};
 use crate::index_layout::Summary;
 use crate::scanner::{Scanner, Step};
@@ -28,15 +29,26 @@ pub(crate) struct Closed {
 impl Closed {
     /// What is told of the newest segment, if anything is; without a salt it is taken for one of this
     /// log.
-    pub(crate) fn of(storage: &dyn Storage, first: u64, salt: Option<u64>) -> Option<Self> {
+    pub(crate) fn of(
+        storage: &dyn Storage,
+        first: u64,
+        salt: Option<u64>,
+    ) -> Result<Option<Self>, StorageFault> {
         let name = index_name(first);
-        let salt = salt.or_else(|| index_file::salt(storage, &name))?;
+        let fault = |error| StorageFault::new("read the index", &name, error);
+        let salt = match salt {
+            Some(salt) => Some(salt),
+            None => index_file::salt(storage, &name).map_err(fault)?,
+        };
+        let Some(salt) = salt else {
+            return Ok(None);
+        };
         let expected = |summary: &Summary| {
             let fits = summary.first == first && summary.salt == salt;
             fits && summary.log_bytes >= HEADER_END
         };
-        let (index, summary, _) = FileIndex::open(storage, &name, expected, salt)?;
-        Some(Self { index, summary })
+        let opened = FileIndex::try_open(storage, &name, expected, salt)?;
+        Ok(opened.map(|(index, summary, _)| Self { index, summary }))
     }
 
     /// One past the last sequence that it tells of, in the segment with this header; 0 if that is
@@ -61,7 +73,7 @@ impl Closed {
         &self,
         header: &SegmentHeader,
         file: &Arc<dyn StorageFile>,
-    ) -> io::Result<Option<Damage>> {
+    ) -> Result<Option<Damage>, StorageFault> {
         let damage = |offset, reason| {
             let segment = log_name(header.first);
             Ok(Some(Damage {
@@ -73,14 +85,17 @@ impl Closed {
         let (bytes, end) = (self.bytes(), self.end());
         // Without a place the index is what is broken, or there is no record: the segment is going to
         // be read in full.
-        let Ok((Some(place), _)) = self.index.places(&|_| true) else {
-            return Ok(None);
+        let place = match self.index.places(&|_| true) {
+            Ok((Some(place), _)) => place,
+            Err(IndexError::Storage(fault)) => return Err(fault),
+            Ok((None, _)) | Err(IndexError::Damaged) => return Ok(None),
         };
+        let fault = |error| StorageFault::new("read", &log_name(header.first), error);
         let range = u64::from(place.offset)..bytes;
         let mut scanner = Scanner::new(Arc::clone(file), header.salt, range);
         let mut next = header.first + u64::from(place.ordinal);
         loop {
-            let step = scanner.step()?;
+            let step = scanner.step().map_err(fault)?;
             let offset = scanner.offset();
             match step {
                 Step::End if offset == bytes && next == end => return Ok(None),
@@ -89,7 +104,7 @@ impl Closed {
                 Step::Record(head) if head.sequence != next => {
                     return damage(offset, "the record's sequence does not follow");
                 }
-                Step::Record(_) if scanner.record()?.is_none() => {
+                Step::Record(_) if scanner.record().map_err(fault)?.is_none() => {
                     return damage(offset, "the record's checksum is wrong");
                 }
                 Step::Record(_) => next += 1,
@@ -122,8 +137,9 @@ impl Closed {
 }
 
 /// Whether a segment that cannot say itself which it is held records when the log was closed.
-pub(crate) fn was_closed(storage: &dyn Storage, first: u64) -> bool {
-    Closed::of(storage, first, None).is_some_and(|closed| closed.summary.records > 0)
+pub(crate) fn was_closed(storage: &dyn Storage, first: u64) -> Result<bool, StorageFault> {
+    let closed = Closed::of(storage, first, None)?;
+    Ok(closed.is_some_and(|closed| closed.summary.records > 0))
 }
 
 /// Removes the newest segment's index before anything is written that it does not know of.

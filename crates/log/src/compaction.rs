@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::error::{CommitError, ReadError, StorageFault};
 use crate::fields::widen;
-use crate::header::{HEADER_END, SegmentHeader, VERSION};
+use crate::header::{HEADER_END, MIXED, SegmentHeader, VERSION};
 use crate::index::{Index, MemoryIndex, Posting};
 use crate::reader::Shared;
 use crate::record::{Record, RecordHead};
@@ -109,6 +109,8 @@ impl Writer {
         let (Some((first, others)), Some(last)) = (sources.split_first(), sources.last()) else {
             return Ok(());
         };
+        // What is newer has to stay: for it something older was left out.
+        self.sync()?;
         let name = log_name(first.first);
         drop(self.storage.remove(&index_name(first.first)));
         self.sync_directory_of(&name)?;
@@ -201,6 +203,20 @@ impl Compaction {
         Ok(plans)
     }
 
+    /// By which rules others are compacted. Where something was left out of one already, by other
+    /// rules or since it was damaged, or between two since a crash may have lost it, these do not tell
+    /// what.
+    fn fingerprint_of(&self, sources: &[Arc<Segment>]) -> u64 {
+        let ours = self.shared.rules.fingerprint;
+        let whole = |it: &Arc<Segment>| !it.sparse || it.compacted == Some(ours);
+        let mut behind_first = sources.iter().skip(1);
+        if sources.iter().all(whole) && behind_first.all(|it| it.follows == it.first) {
+            ours
+        } else {
+            MIXED
+        }
+    }
+
     /// Writes a segment that holds what is kept of some others.
     fn rewrite(
         &self,
@@ -211,7 +227,7 @@ impl Compaction {
             version: VERSION,
             epoch: self.shared.epoch.clone(),
             first: sources.first().map_or(1, |source| source.first),
-            created_ms: self.shared.rules.fingerprint,
+            created_ms: self.fingerprint_of(sources),
             salt: self.salt,
             lazy: false,
             follows: sources.first().map_or(1, |source| source.follows),

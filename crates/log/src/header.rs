@@ -46,6 +46,9 @@ const LAZY: u32 = 1;
 /// In the place of the rules of a compacted segment: it holds what could be read of a damaged one.
 pub(crate) const REPAIRED: u64 = u64::MAX;
 
+/// In the same place: the rules are not all that decided about what it holds.
+pub(crate) const MIXED: u64 = u64::MAX - 1;
+
 /// Only some records of what was there are left.
 const COMPACTED: u32 = 2;
 

@@ -3,6 +3,7 @@
 //! Only the place of its sections is kept in memory; all else is read when it is asked for, and
 //! trusted as far as the blocks' checksums go. Every bound is checked all the same.
 
+use std::io;
 use std::ops::Range;
 
 use crate::blocks::{self, Blocks};
@@ -35,15 +36,43 @@ impl FileIndex {
         expected: impl FnOnce(&Summary) -> bool,
         salt: u64,
     ) -> Option<(Self, Summary, u64)> {
-        let file = storage.open(name).ok()?;
-        let file_bytes = file.len().ok()?;
+        let opened = Self::try_open(storage, name, expected, salt);
+        opened.ok().flatten()
+    }
+
+    /// The same, with what the storage refused told from what is not there.
+    pub(crate) fn try_open(
+        storage: &dyn Storage,
+        name: &str,
+        expected: impl FnOnce(&Summary) -> bool,
+        salt: u64,
+    ) -> Result<Option<(Self, Summary, u64)>, StorageFault> {
+        let fault = |error| StorageFault::new("open the index", name, error);
+        let file = match storage.open(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(fault)?,
+        };
+        let file_bytes = file.len().map_err(fault)?;
         let blocks = Blocks {
             name: name.to_owned(),
             file,
             salt,
         };
-        let header = blocks.read(0, HEADER_BYTES).ok()?;
-        let (summary, sections) = decode_header(&header)?;
+        let header = match blocks.read(0, HEADER_BYTES) {
+            Err(IndexError::Storage(fault)) => return Err(fault),
+            header => header.ok(),
+        };
+        let decoded = header.and_then(|header| decode_header(&header));
+        Ok(decoded.and_then(|decoded| Self::of(blocks, file_bytes, decoded, expected)))
+    }
+
+    /// The index in a file whose header says so, if it is the one that is expected.
+    fn of(
+        blocks: Blocks,
+        file_bytes: u64,
+        (summary, sections): (Summary, [Section; SECTIONS]),
+        expected: impl FnOnce(&Summary) -> bool,
+    ) -> Option<(Self, Summary, u64)> {
         let data_bytes = sections
             .last()
             .map(|last| last.offset.saturating_add(last.bytes))?;
@@ -362,11 +391,14 @@ fn near_ordinal(ordinal: u32, records: u32, count: u32, start: usize) -> Range<u
 }
 
 /// The salt that an index says that it has.
-pub(crate) fn salt(storage: &dyn Storage, name: &str) -> Option<u64> {
-    let file = storage.open(name).ok()?;
+pub(crate) fn salt(storage: &dyn Storage, name: &str) -> io::Result<Option<u64>> {
+    let file = match storage.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
     let mut salt = [0; 8];
-    let filled = file.read_at(&mut salt, SALT_AT).ok()?;
-    (filled == salt.len()).then(|| u64::from_le_bytes(salt))
+    let filled = file.read_at(&mut salt, SALT_AT)?;
+    Ok((filled == salt.len()).then(|| u64::from_le_bytes(salt)))
 }
 
 /// Writes an index beside its segment and opens it.

@@ -91,6 +91,26 @@ impl Report {
     }
 }
 
+impl SegmentReport {
+    /// One of which nothing is known yet.
+    fn of(first: u64, bytes: u64) -> Self {
+        Self {
+            name: log_name(first),
+            first,
+            follows: first,
+            end: None,
+            compacted: false,
+            records: 0,
+            bytes,
+            first_time_ms: 0,
+            last_time_ms: 0,
+            index: IndexReport::None,
+            unfinished_bytes: 0,
+            problem: None,
+        }
+    }
+}
+
 impl std::fmt::Display for OpenProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -111,7 +131,7 @@ pub fn verify(
     storage: &dyn Storage,
     progress: &mut dyn FnMut(&SegmentReport),
 ) -> Result<Report, StorageFault> {
-    let firsts = segments(storage)?;
+    let Segments { firsts, unfinished } = segments(storage)?;
     let mut report = Report::default();
     let mut log: Option<SegmentHeader> = None;
     let mut end = None;
@@ -129,11 +149,25 @@ pub fn verify(
         progress(&segment);
         report.segments.push(segment);
     }
+    if let Some((first, bytes)) = unfinished {
+        let mut segment = SegmentReport::of(first, bytes);
+        segment.unfinished_bytes = bytes;
+        progress(&segment);
+        report.segments.push(segment);
+    }
     report.epoch = log.map(|header| header.epoch);
     Ok(report)
 }
 
-fn segments(storage: &dyn Storage) -> Result<Vec<u64>, StorageFault> {
+/// The segments of a log.
+struct Segments {
+    /// The first sequences of those that opening would keep, in order.
+    firsts: Vec<u64>,
+    /// The first sequence and the bytes of one whose creation was not finished.
+    unfinished: Option<(u64, u64)>,
+}
+
+fn segments(storage: &dyn Storage) -> Result<Segments, StorageFault> {
     let fault = |error| StorageFault::new("list", "the directory", error);
     let names = storage.list().map_err(fault)?;
     let mut firsts: Vec<_> = names
@@ -141,7 +175,27 @@ fn segments(storage: &dyn Storage) -> Result<Vec<u64>, StorageFault> {
         .filter_map(|name| name_sequence(name, ".log"))
         .collect();
     firsts.sort_unstable();
-    without_compacted(storage, firsts)
+    let mut firsts = without_compacted(storage, firsts)?;
+    let unfinished = unfinished(storage, &firsts)?;
+    firsts.retain(|first| unfinished.is_none_or(|(other, _)| *first != other));
+    Ok(Segments { firsts, unfinished })
+}
+
+/// The newest segment, if its creation was not finished: it has no good header, and holds nothing. A
+/// log's only one can be so only if it was its first ever.
+fn unfinished(storage: &dyn Storage, firsts: &[u64]) -> Result<Option<(u64, u64)>, StorageFault> {
+    let Some(first) = firsts.last().copied() else {
+        return Ok(None);
+    };
+    let name = log_name(first);
+    let Some((file, bytes)) = open(storage, &name)? else {
+        return Ok(None);
+    };
+    let fault = |error| StorageFault::new("read", &name, error);
+    let bad = SegmentHeader::read(&*file).map_err(fault)? == HeaderFound::Bad;
+    let only = firsts.len() == 1 && first != 1;
+    let unfinished = bad && bytes <= HEADER_END && !only && !was_closed(storage, first)?;
+    Ok(unfinished.then_some((first, bytes)))
 }
 
 /// The same without those for which a compacted segment stands, and that a crash left behind.
@@ -201,36 +255,21 @@ fn verify_segment(
     log: &mut Option<SegmentHeader>,
 ) -> Result<Option<SegmentReport>, StorageFault> {
     let name = log_name(first);
-    let closed = closed(storage, first, next);
+    let closed = closed(storage, first, next)?;
     let Some((file, bytes)) = open(storage, &name)? else {
         return Ok(None);
     };
-    let mut report = SegmentReport {
-        name,
-        first,
-        follows: first,
-        end: None,
-        compacted: false,
-        records: 0,
-        bytes,
-        first_time_ms: 0,
-        last_time_ms: 0,
-        index: IndexReport::None,
-        unfinished_bytes: 0,
-        problem: None,
-    };
+    let mut report = SegmentReport::of(first, bytes);
     let fault = |error| StorageFault::new("read", &log_name(first), error);
     let found = SegmentHeader::read(&*file).map_err(fault)?;
     match good_header(found, first, log.as_ref()) {
-        Err(_) if next.is_none() && is_unfinished(storage, first, bytes) => {
-            report.unfinished_bytes = bytes;
-        }
         Err(OpenError::Damaged(damage)) => report.problem = Some(OpenProblem::Damaged(damage)),
         Err(error) => report.problem = Some(OpenProblem::Foreign(error.to_string())),
         Ok(header) => {
             report.follows = header.follows;
             report.compacted = header.end > 0;
-            let walk = Walk::new(&header, Arc::clone(&file), bytes, closed.as_ref());
+            let mut walk = Walk::new(&header, Arc::clone(&file), bytes, closed.as_ref());
+            walk.span = walk.span.until(next.unwrap_or(u64::MAX));
             verify_records(&mut report, walk, next).map_err(fault)?;
             // One without records may have been replaced by the next.
             report.end = match (header.end, report.records) {
@@ -245,16 +284,15 @@ fn verify_segment(
     Ok(Some(report))
 }
 
-/// Whether a newest segment without a good header is one whose creation was not finished.
-fn is_unfinished(storage: &dyn Storage, first: u64, bytes: u64) -> bool {
-    bytes <= HEADER_END && !was_closed(storage, first)
-}
-
 /// What was told of the newest segment when the log was closed, if it was. To be asked before the file
 /// is opened: a hub may be writing to it, and close.
-fn closed(storage: &dyn Storage, first: u64, next: Option<u64>) -> Option<Closed> {
+fn closed(
+    storage: &dyn Storage,
+    first: u64,
+    next: Option<u64>,
+) -> Result<Option<Closed>, StorageFault> {
     match next {
-        Some(_) => None,
+        Some(_) => Ok(None),
         None => Closed::of(storage, first, None),
     }
 }
@@ -275,16 +313,13 @@ fn verify_records(report: &mut SegmentReport, mut walk: Walk, next: Option<u64>)
         report.last_time_ms = head.time_ms;
         group_records += 1;
         // Of a group a compacted segment may hold any part.
-        if !head.continues() || walk.end > 0 {
+        if !head.continues() || walk.span.end.is_some() {
             report.records += std::mem::take(&mut group_records);
             whole_bytes = walk.scanner.offset() + u64::from(head.length);
         }
     };
     let end = report.first + report.records;
-    let is_whole = walk.end == 0 && next == Some(end);
-    if is_whole {
-        // What a sealed segment has behind its end was never acknowledged.
-    } else if next.is_none() && !walk.is_damage(bad.0, end)? {
+    if next.is_none() && !walk.is_damage(bad.0, end)? {
         let written = written_end(&*walk.file, whole_bytes..report.bytes)?;
         report.unfinished_bytes = written - whole_bytes;
     } else {
@@ -320,10 +355,8 @@ struct Walk {
     scanner: Scanner,
     file: Arc<dyn StorageFile>,
     salt: u64,
-    first: u64,
+    span: Span,
     next: u64,
-    /// Of a compacted segment one past the last sequence, else 0.
-    end: u64,
     bytes: u64,
     /// Of the newest segment one past the last sequence that there was when the log was closed; 0:
     /// nobody knows.
@@ -345,34 +378,28 @@ impl Walk {
     ) -> Self {
         let range = HEADER_END..bytes;
         let scanner = Scanner::new(Arc::clone(&file), header.salt, range);
-        let first = header.first;
         Self {
             scanner,
             file,
             salt: header.salt,
-            first,
-            next: first,
-            end: header.end,
+            span: Span::of(header),
+            next: header.first,
             bytes,
             closed_end: closed.map_or(0, |closed| closed.end_in(header)),
         }
     }
 
-    fn span(&self) -> Span {
-        Span {
-            first: self.first,
-            end: (self.end > 0).then_some(self.end),
-        }
-    }
-
     fn step(&mut self) -> io::Result<Walked<'_>> {
+        if self.next >= self.span.stop {
+            return Ok(Walked::End);
+        }
         let step = self.scanner.step()?;
         let offset = self.scanner.offset();
         match step {
             Step::End if self.next < self.closed_end => return Ok(Walked::Bad(offset, LOST)),
             Step::End => return Ok(Walked::End),
             Step::Bad(reason) => return Ok(Walked::Bad(offset, reason)),
-            Step::Record(head) if !self.span().allows(head.sequence, self.next) => {
+            Step::Record(head) if !self.span.allows(head.sequence, self.next) => {
                 return Ok(Walked::Bad(offset, "the record's sequence does not follow"));
             }
             Step::Record(_) => {}
@@ -389,10 +416,11 @@ impl Walk {
     /// Whether what begins at the offset, behind the records before `end`, was once whole; else it
     /// is an end that is being written.
     fn is_damage(&self, offset: u64, end: u64) -> io::Result<bool> {
-        if end < self.closed_end {
+        // A compacted segment had its name only once it was whole.
+        if end < self.closed_end || self.span.end.is_some() {
             return Ok(true);
         }
-        let sequences = end..self.first.saturating_add(self.bytes);
+        let sequences = end..self.span.first.saturating_add(self.bytes);
         later_commit(&*self.file, self.salt, offset..self.bytes, &sequences)
     }
 }
@@ -442,7 +470,7 @@ pub struct Dump<'a> {
 pub fn dump(storage: &dyn Storage) -> Result<Dump<'_>, StorageFault> {
     Ok(Dump {
         storage,
-        firsts: segments(storage)?.into(),
+        firsts: segments(storage)?.firsts.into(),
         walk: None,
         ready: VecDeque::new(),
         group: Vec::new(),
@@ -454,17 +482,18 @@ impl Dump<'_> {
     fn open_next(&mut self) -> Result<(), OpenError> {
         while let Some(first) = self.firsts.pop_front() {
             let name = log_name(first);
-            let closed = closed(self.storage, first, self.firsts.front().copied());
+            let closed = closed(self.storage, first, self.firsts.front().copied())?;
             let Some((file, bytes)) = open(self.storage, &name)? else {
                 continue;
             };
             let fault = |error| StorageFault::new("read", &name, error);
             let found = SegmentHeader::read(&*file).map_err(fault)?;
-            if self.firsts.is_empty() && is_unfinished(self.storage, first, bytes) {
-                return Ok(());
-            }
             let header = good_header(found, first, None)?;
-            self.walk = Some(Walk::new(&header, file, bytes, closed.as_ref()));
+            let mut walk = Walk::new(&header, file, bytes, closed.as_ref());
+            if let Some(next) = self.firsts.front() {
+                walk.span = walk.span.until(follows(self.storage, *next)?);
+            }
+            self.walk = Some(walk);
             return Ok(());
         }
         Ok(())
@@ -472,13 +501,13 @@ impl Dump<'_> {
 
     /// Takes one step in a segment.
     fn advance(&mut self, mut walk: Walk) -> Result<(), OpenError> {
-        let segment = log_name(walk.first);
+        let segment = log_name(walk.span.first);
         let fault = |error| StorageFault::new("read", &segment, error);
         let (offset, reason) = match walk.step().map_err(fault)? {
             Walked::Record(record) => {
                 self.group.push(dumped(&record));
                 // Of a group a compacted segment may hold any part.
-                if !record.head.continues() || walk.end > 0 {
+                if !record.head.continues() || walk.span.end.is_some() {
                     self.ready.extend(self.group.drain(..).map(Ok));
                 }
                 self.walk = Some(walk);
@@ -502,13 +531,13 @@ impl Dump<'_> {
 
     /// Whether what comes behind the last whole group was never acknowledged; else it is damaged.
     fn is_unfinished(&self, walk: &Walk, offset: u64) -> Result<bool, StorageFault> {
+        if !self.firsts.is_empty() {
+            return Ok(false);
+        }
         let end = walk.next - self.group.len() as u64;
-        let Some(next) = self.firsts.front() else {
-            let damaged = walk.is_damage(offset, end);
-            let fault = |error| StorageFault::new("read", &log_name(walk.first), error);
-            return Ok(!damaged.map_err(fault)?);
-        };
-        Ok(walk.end == 0 && follows(self.storage, *next)? == end)
+        let damaged = walk.is_damage(offset, end);
+        let fault = |error| StorageFault::new("read", &log_name(walk.span.first), error);
+        Ok(!damaged.map_err(fault)?)
     }
 }
 

@@ -76,7 +76,8 @@ pub struct Retention {
 pub struct TopicRetention {
     /// Which topics.
     pub topics: Topics,
-    /// At most so much of each topic, as it is on disk, and its newest record in any case. Bytes.
+    /// So much of each topic, as it is on disk, with the whole of the record that reaches it, and the
+    /// newest in any case. Bytes.
     pub bytes_max: Option<u64>,
     /// At most so many records of each topic.
     pub events_max: Option<u64>,

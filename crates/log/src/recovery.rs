@@ -3,6 +3,7 @@
 //! Sealed segments were synced before the next one was begun, so whatever is wrong in them is
 //! damage. Only the newest may end in what a crash interrupted, and of its commits only the last.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -43,6 +44,9 @@ const REWRITE_BYTES: u64 = 1 << 20;
 /// What is acknowledged and not synced lies in one segment. That is shorter than 4 GiB, and no record
 /// is shorter than 57 bytes.
 pub(crate) const LOST_RECORDS_MAX: u64 = (1 << 32) / 57;
+
+/// No log comes as far.
+const FLOOR_MAX: u64 = 1 << 62;
 
 /// What opening a log found and did.
 #[derive(Clone, Debug, Default)]
@@ -92,6 +96,8 @@ pub fn open(
         lazy: options.is_lazy(),
         found: Recovery::default(),
         may_have_lost: false,
+        floor: 0,
+        doomed: VecDeque::new(),
     };
     let mut firsts = opening.list()?;
     let newest = opening.newest(&mut firsts)?;
@@ -99,8 +105,8 @@ pub fn open(
         None => opening.begin(new_epoch, now_ms)?,
         Some(newest) => (newest.header.clone(), opening.resume(&firsts, newest)?),
     };
-    let may_have_lost = opening.may_have_lost;
-    let found = opening.found;
+    let (may_have_lost, floor) = (opening.may_have_lost, opening.floor);
+    let (found, doomed) = (opening.found, opening.doomed);
     let last_time_ms = segments
         .iter()
         .map(|segment| segment.last_time_ms())
@@ -130,22 +136,28 @@ pub fn open(
         spare: Vec::new(),
         spare_frame_bytes: 0,
         poison: None,
-        doomed: std::collections::VecDeque::new(),
+        doomed,
         helper: None,
         unsynced: None,
         compacted_ms: 0,
     };
     writer.look_at_clock(now_ms)?;
-    if may_have_lost {
-        let active = Arc::clone(&writer.active);
-        let first = active.end().saturating_add(LOST_RECORDS_MAX);
+    let end = writer.active.end();
+    let first = next_given(end, may_have_lost, floor);
+    if first > end {
         writer.roll_to(first, now_ms).map_err(OpenError::Begin)?;
-        // What an opening before this one left out, and nothing was stored behind.
-        let empty = active.records() == 0;
-        let from = if empty { active.follows } else { active.end() };
-        found.left_out = Some(from..first);
+        // Also what an opening before this one left out, if nothing was stored behind.
+        found.left_out = Some(writer.active.follows..first);
     }
     Ok((writer, reader, found))
+}
+
+/// The first sequence that was surely never given, behind a log that ends at `end`.
+fn next_given(end: u64, may_have_lost: bool, floor: u64) -> u64 {
+    let lost = if may_have_lost { LOST_RECORDS_MAX } else { 0 };
+    // A file that somebody put there, with a name beyond all, is not to use up the sequences.
+    let floor = if floor <= FLOOR_MAX { floor } else { 0 };
+    end.saturating_add(lost).max(floor)
 }
 
 struct Opening<'a> {
@@ -155,6 +167,11 @@ struct Opening<'a> {
     found: Recovery,
     /// Whether a crash may have taken acknowledged records, see [`Durability::Interval`].
     may_have_lost: bool,
+    /// The first sequence of a segment that was not finished: those before it may have been left out
+    /// when it was begun.
+    floor: u64,
+    /// Segments that were replaced by the next, and may still be there.
+    doomed: VecDeque<Arc<Segment>>,
 }
 
 /// The newest segment's file, its header verified.
@@ -216,9 +233,12 @@ impl Opening<'_> {
             name, file, header, ..
         } = self.find(first)?;
         let was_closed = || closed::was_closed(self.storage, first);
-        if header == HeaderFound::Bad && is_unfinished(&*file, firsts)? && !was_closed() {
+        if header == HeaderFound::Bad && is_unfinished(&*file, firsts)? && !was_closed()? {
+            // First what was told of it: another one may get its name.
+            closed::forget(self.storage, first)?;
             remove_durably(self.storage, &name).map_err(fault("remove", &name))?;
             self.found.removed.push(name);
+            self.floor = first;
             firsts.pop();
             return self.before_unfinished(firsts);
         }
@@ -327,9 +347,12 @@ impl Opening<'_> {
             let follows = next.next();
             let replaced =
                 segment.records() == 0 && !segment.sparse && follows == Some(&segment.follows);
-            if replaced && self.storage.remove(&segment.name).is_ok() {
-                drop(self.storage.remove(&index_name(segment.first)));
-                self.found.removed.push(segment.name.clone());
+            if replaced {
+                if self.storage.remove(&segment.name).is_ok() {
+                    drop(self.storage.remove(&index_name(segment.first)));
+                    self.found.removed.push(segment.name.clone());
+                }
+                self.doomed.push_back(Arc::clone(segment));
             }
             !replaced
         });
@@ -364,9 +387,8 @@ impl Opening<'_> {
             let index = (crate::index::Index::File(index), bytes);
             return Ok(Segment::new(&header, file, &summary, index));
         }
-        let scanned = scan_file(&header, &file, len)?;
-        let is_whole = header.end == 0 && header.end_with(scanned.index.records) == next;
-        if let Some((offset, reason)) = scanned.bad.filter(|_| !is_whole) {
+        let scanned = scan_file(&header, Span::of(&header).until(next), &file, len)?;
+        if let Some((offset, reason)) = scanned.bad {
             return Err(Damage {
                 segment: name,
                 offset,
@@ -407,7 +429,7 @@ impl Opening<'_> {
         let Newest { header, file } = newest;
         let name = log_name(header.first);
         let len = file.len().map_err(fault("read the length of", &name))?;
-        let closed = Closed::of(self.storage, header.first, Some(header.salt));
+        let closed = Closed::of(self.storage, header.first, Some(header.salt))?;
         let closed = closed.filter(|_| header.end == 0);
         let told = closed_in_order(closed.as_ref(), &header, &file, len)?;
         self.may_have_lost = header.lazy && told.is_none();
@@ -415,7 +437,7 @@ impl Opening<'_> {
             closed::forget(self.storage, header.first)?;
             return Ok(Segment::from_scan(&header, file, scanned).written_ahead(len));
         }
-        let scanned = scan_file(&header, &file, len)?;
+        let scanned = scan_file(&header, Span::of(&header), &file, len)?;
         if let Some(damage) = closed.and_then(|closed| closed.compare(&header, &scanned)) {
             return Err(damage.into());
         }
@@ -498,7 +520,8 @@ fn refuse_damage(
     let sequences = expected..header.first.saturating_add(len / HEAD_BYTES as u64);
     let later = later_commit(file, header.salt, offset..len, &sequences)
         .map_err(fault("read", &segment))?;
-    if later {
+    // A compacted segment had its name only once it was whole.
+    if later || header.end > 0 {
         Err(Damage {
             segment,
             offset,
@@ -527,7 +550,7 @@ fn closed_in_order(
     if end > len || written > end {
         return Ok(None);
     }
-    match closed.damage(header, file).map_err(fault("read", &name))? {
+    match closed.damage(header, file)? {
         Some(damage) => Err(damage.into()),
         None => Ok(closed.load()),
     }
@@ -535,11 +558,11 @@ fn closed_in_order(
 
 fn scan_file(
     header: &SegmentHeader,
+    span: Span,
     file: &Arc<dyn StorageFile>,
     len: u64,
 ) -> Result<Scanned, OpenError> {
-    scan(file, Span::of(header), header.salt, HEADER_END..len)
-        .map_err(fault("read", &log_name(header.first)))
+    scan(file, span, header.salt, HEADER_END..len).map_err(fault("read", &log_name(header.first)))
 }
 
 /// The header, if it is the one that the file's name and the log's newest segment promise.

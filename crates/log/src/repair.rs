@@ -52,6 +52,13 @@ pub enum Repair {
         /// The new segment.
         segment: String,
     },
+    /// A segment that held nothing when the next was begun in its place gets another name.
+    MoveAside {
+        /// The segment.
+        segment: String,
+        /// Its new name.
+        kept_as: String,
+    },
 }
 
 /// A log could not be repaired.
@@ -94,15 +101,17 @@ impl From<StorageFault> for RepairError {
     }
 }
 
-/// A segment, and what becomes of it.
+/// A segment, and what there is in it.
 struct Part {
     header: SegmentHeader,
+    /// One past the last sequence that it stands for, if it stands for any.
+    end: Option<u64>,
     /// What can be read, if not all can.
     salvaged: Option<Salvaged>,
 }
 
 /// What can be read of a damaged segment.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Salvaged {
     kept: Vec<Range<u64>>,
     left_out: Vec<Range<u64>>,
@@ -126,68 +135,151 @@ pub fn repair(
             Err(RepairError::Nameless)
         };
     };
-    let mut parts: Vec<Part> = Vec::new();
-    for segment in &report.segments {
-        parts.push(assess(storage, &known, segment)?);
+    let work = plan(
+        storage,
+        &known,
+        &assess_all(storage, &known, &report.segments)?,
+    )?;
+    for work in &work {
+        tell(&work.told());
+        if !dry {
+            work.perform(storage).map_err(fault)?;
+        }
     }
-    let mut repairs = 0;
-    let mut doing = |repair: &Repair, work: &dyn Fn() -> io::Result<()>| {
-        tell(repair);
-        repairs += 1;
-        if dry { Ok(()) } else { work() }
-    };
-    let fault = |error| StorageFault::new("repair", "the log", error);
+    Ok(work.len())
+}
+
+fn fault(error: io::Error) -> StorageFault {
+    StorageFault::new("repair", "the log", error)
+}
+
+/// One thing that has to be done, with all that it takes.
+enum Work {
+    Begin(SegmentHeader),
+    Bridge(SegmentHeader),
+    Rewrite {
+        header: SegmentHeader,
+        kept_as: String,
+        salvaged: Salvaged,
+    },
+    MoveAside {
+        segment: String,
+        kept_as: String,
+    },
+}
+
+/// What has to be done, in this order.
+fn plan(
+    storage: &dyn Storage,
+    known: &SegmentHeader,
+    parts: &[Part],
+) -> Result<Vec<Work>, StorageFault> {
+    let mut work = Vec::new();
     // What comes next must be there before the newest is closed by being written anew.
     if let Some(newest) = parts.last().filter(|part| part.salvaged.is_some()) {
-        let end = end_of(newest, None);
-        let next = fresh(&known, end.saturating_add(LOST_RECORDS_MAX), end, 0);
-        let segment = log_name(next.first);
-        let begin = || {
-            create(storage, &next)
-                .map(drop)
-                .map_err(|it| io::Error::other(it.fault()))
-        };
-        doing(&Repair::Begin { segment }, &begin).map_err(fault)?;
+        let end = newest.end_before(None);
+        let first = end.saturating_add(LOST_RECORDS_MAX);
+        work.push(Work::Begin(fresh(known, first, end, 0)));
     }
     let mut follows = parts.first().map_or(1, |part| part.header.follows);
     for (place, part) in parts.iter().enumerate() {
-        if part.header.follows > follows {
-            let sequences = follows..part.header.follows;
-            let segment = log_name(follows);
-            let bridge = fresh(&known, follows, follows, part.header.follows);
-            doing(&Repair::Bridge { segment, sequences }, &|| {
-                install(storage, &bridge, &[])
-            })
-            .map_err(fault)?;
+        let next = parts.get(place + 1);
+        let segment = log_name(part.header.first);
+        let kept_as = free_name(storage, &segment).map_err(fault)?;
+        if part.gives_way_to(next) {
+            work.push(Work::MoveAside { segment, kept_as });
+            continue;
         }
-        let next = parts.get(place + 1).map(|next| &next.header);
-        let end = end_of(part, next);
-        if let Some(salvaged) = &part.salvaged {
-            let segment = log_name(part.header.first);
-            let kept_as = free_name(storage, &segment).map_err(fault)?;
-            let rewrite = Repair::Rewrite {
-                segment: segment.clone(),
+        if part.header.follows > follows {
+            let behind = behind(parts, follows);
+            let bridge = fresh(known, follows, behind, part.header.follows);
+            work.push(Work::Bridge(bridge));
+        }
+        follows = match &part.salvaged {
+            None => part.end.unwrap_or(follows),
+            Some(salvaged) => {
+                let end = part.end_before(next);
+                let (first, follows) = (part.header.first, part.header.follows);
+                work.push(Work::Rewrite {
+                    header: fresh(known, first, follows, end),
+                    kept_as,
+                    salvaged: salvaged.clone(),
+                });
+                end
+            }
+        };
+    }
+    Ok(work)
+}
+
+impl Work {
+    fn told(&self) -> Repair {
+        match self {
+            Self::Begin(header) => Repair::Begin {
+                segment: log_name(header.first),
+            },
+            Self::Bridge(header) => Repair::Bridge {
+                segment: log_name(header.first),
+                sequences: header.first..header.end,
+            },
+            Self::Rewrite {
+                header,
+                kept_as,
+                salvaged,
+            } => Repair::Rewrite {
+                segment: log_name(header.first),
                 kept_as: kept_as.clone(),
                 records: salvaged.records,
                 left_out: salvaged.left_out.clone(),
-            };
-            let header = fresh(&known, part.header.first, part.header.follows, end);
-            doing(&rewrite, &|| {
-                copy(storage, &segment, &kept_as)?;
-                install(storage, &header, &read(storage, &segment, &salvaged.kept)?)
-            })
-            .map_err(fault)?;
+            },
+            Self::MoveAside { segment, kept_as } => Repair::MoveAside {
+                segment: segment.clone(),
+                kept_as: kept_as.clone(),
+            },
         }
-        follows = match part.salvaged {
-            Some(_) => end,
-            None => report
-                .segments
-                .get(place)
-                .and_then(|it| it.end)
-                .unwrap_or(follows),
-        };
     }
-    Ok(repairs)
+
+    fn perform(&self, storage: &dyn Storage) -> io::Result<()> {
+        match self {
+            Self::Begin(header) => create(storage, header)
+                .map(drop)
+                .map_err(|it| io::Error::other(it.fault())),
+            Self::Bridge(header) => install(storage, header, &[]),
+            Self::Rewrite {
+                header,
+                kept_as,
+                salvaged,
+            } => {
+                let segment = log_name(header.first);
+                copy(storage, &segment, kept_as)?;
+                install(storage, header, &read(storage, &segment, &salvaged.kept)?)
+            }
+            Self::MoveAside { segment, kept_as } => {
+                storage.rename(segment, kept_as)?;
+                storage.sync_directory()
+            }
+        }
+    }
+}
+
+impl Part {
+    /// Whether it held nothing when the next was begun in its place. Its header does not say any more
+    /// what it follows.
+    fn gives_way_to(&self, next: Option<&Self>) -> bool {
+        let empty = next.is_some_and(|next| next.header.follows <= self.header.first);
+        self.salvaged.is_some() && empty
+    }
+
+    /// One past the last sequence that it stands for once it is written anew.
+    fn end_before(&self, next: Option<&Self>) -> u64 {
+        let first = self.header.first;
+        match (next, &self.salvaged) {
+            (Some(next), _) => next.header.follows.max(first),
+            // It held something, even if nothing of it can be read.
+            (None, Some(salvaged)) => salvaged.end.max(first.saturating_add(1)),
+            (None, None) => first,
+        }
+    }
 }
 
 fn first_header(
@@ -215,16 +307,32 @@ fn fresh(known: &SegmentHeader, first: u64, follows: u64, end: u64) -> SegmentHe
     }
 }
 
-/// Looks at a segment, and reads what can be read of one that is damaged.
+fn assess_all(
+    storage: &dyn Storage,
+    known: &SegmentHeader,
+    segments: &[SegmentReport],
+) -> Result<Vec<Part>, RepairError> {
+    let nexts = segments.iter().skip(1).map(|next| next.follows);
+    let stops = nexts.chain([u64::MAX]);
+    let assessed = segments.iter().zip(stops);
+    assessed
+        .map(|(segment, stop)| assess(storage, known, segment, stop))
+        .collect()
+}
+
+/// Looks at a segment, and reads what can be read of one that is damaged. Behind it the next one goes on
+/// with `stop`.
 fn assess(
     storage: &dyn Storage,
     known: &SegmentHeader,
     segment: &SegmentReport,
+    stop: u64,
 ) -> Result<Part, RepairError> {
     let found = header(storage, segment.first)?;
     match &segment.problem {
         None | Some(OpenProblem::Missing(_)) => Ok(Part {
             header: found.unwrap_or_else(|| fresh(known, segment.first, segment.first, 0)),
+            end: segment.end,
             salvaged: None,
         }),
         Some(OpenProblem::Foreign(reason)) => Err(RepairError::Foreign {
@@ -236,28 +344,27 @@ fn assess(
             let header = header.unwrap_or_else(|| fresh(known, segment.first, segment.first, 0));
             let bytes = whole(storage, &segment.name)
                 .map_err(|error| StorageFault::new("read", &segment.name, error))?;
-            let salvaged = salvage(&bytes, &header);
+            let salvaged = salvage(&bytes, &header, stop);
             Ok(Part {
                 header,
+                end: None,
                 salvaged: Some(salvaged),
             })
         }
     }
 }
 
-/// One past the last sequence that a segment stands for.
-fn end_of(part: &Part, next: Option<&SegmentHeader>) -> u64 {
-    match next {
-        Some(next) => next.follows.max(part.header.first),
-        None => part
-            .salvaged
-            .as_ref()
-            .map_or(part.header.first, |it| it.end),
-    }
+/// What an empty segment follows that is put where `first` is missing. One that is there, and stands for
+/// nothing, gives way to it.
+fn behind(parts: &[Part], first: u64) -> u64 {
+    let mut headers = parts.iter().map(|part| &part.header);
+    headers
+        .find(|it| it.first == first)
+        .map_or(first, |it| it.follows)
 }
 
-/// Finds all records, also behind what cannot be read.
-fn salvage(bytes: &[u8], header: &SegmentHeader) -> Salvaged {
+/// Finds all records before `stop`, also behind what cannot be read.
+fn salvage(bytes: &[u8], header: &SegmentHeader, stop: u64) -> Salvaged {
     let mut found = Salvaged {
         end: header.first,
         ..Salvaged::default()
@@ -270,7 +377,7 @@ fn salvage(bytes: &[u8], header: &SegmentHeader) -> Salvaged {
         if at > written {
             break;
         }
-        let sequences = found.end..u64::MAX;
+        let sequences = found.end..stop;
         let head = Some(rest)
             .filter(|rest| RecordHead::plausible(rest, &sequences, rest.len() as u64))
             .and_then(|rest| RecordHead::decode(rest, header.salt));

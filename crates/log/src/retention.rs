@@ -133,6 +133,10 @@ impl Writer {
     /// does not come back after a crash, and no crash leaves a hole. Who is reading in it goes on,
     /// since the file lasts until it is closed.
     pub(crate) fn forget(&mut self, oldest: &[Arc<Segment>]) -> Result<(), CommitError> {
+        if !oldest.is_empty() {
+            // What is newer has to stay: by it that is too much which goes.
+            self.sync()?;
+        }
         for segment in oldest {
             self.remove_segment(segment)?;
             let mut segments = (*self.shared.segments()).clone();

@@ -183,8 +183,8 @@ impl Rule {
             }
         }
         // More may have been there, up to the oldest that is kept, and be left out of a compacted
-        // segment since.
-        if room.events == Some(0) || room.bytes.is_some() {
+        // segment since. Not while there is room: what was left out had none behind what is kept.
+        if room.is_used_up() {
             kept.lost_before = kept.lost_before.max(oldest.min(whole_from));
         }
         Ok(kept)
@@ -202,6 +202,10 @@ struct Room {
 impl Room {
     fn is_endless(&self) -> bool {
         self.events.is_none() && self.bytes.is_none()
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.events == Some(0) || self.bytes == Some(0)
     }
 
     /// Takes a segment's records of a topic, newest first, as far as there is room. Returns from
@@ -228,6 +232,9 @@ impl Room {
     }
 
     /// The first record of the list, not before `least`, from which on all have room.
+    ///
+    /// The last one that has may reach beyond it. Were it left out, a shorter one before it could come
+    /// back later, when nothing tells any more that there was another between.
     fn take_bytes(&mut self, segment: &Segment, list: &List, least: u32) -> Result<u32, ReadError> {
         let mut end = list.count;
         while end > least {
@@ -235,12 +242,11 @@ impl Room {
             let count = widen(end - start);
             let part = segment.lookup(|index| index.chunk(list, start, count))?;
             for (place, posting) in part.iter().enumerate().rev() {
-                let length = u64::from(posting.length());
                 let room = self.bytes.unwrap_or(u64::MAX);
-                if length > room && self.any {
+                if room == 0 && self.any {
                     return Ok(start + narrow(place) + 1);
                 }
-                self.bytes = Some(room.saturating_sub(length));
+                self.bytes = Some(room.saturating_sub(u64::from(posting.length())));
                 self.any = true;
             }
             end = start;

@@ -58,6 +58,8 @@ pub(crate) struct Span {
     pub(crate) first: u64,
     /// Of a compacted segment one past the last; in others each follows the one before by one.
     pub(crate) end: Option<u64>,
+    /// One past the last before the next segment: what is behind it was never acknowledged.
+    pub(crate) stop: u64,
 }
 
 impl Span {
@@ -65,7 +67,14 @@ impl Span {
         Self {
             first: header.first,
             end: (header.end > 0).then_some(header.end),
+            stop: u64::MAX,
         }
+    }
+
+    /// The same of a segment behind which another one goes on with this sequence.
+    pub(crate) fn until(self, stop: u64) -> Self {
+        let stop = if self.end.is_some() { u64::MAX } else { stop };
+        Self { stop, ..self }
     }
 
     /// Whether a record may come after others, of which the next sequence would be `next`.
@@ -191,6 +200,7 @@ impl Segment {
         Span {
             first: self.first,
             end: self.sparse.then(|| self.end()),
+            stop: u64::MAX,
         }
     }
 
@@ -387,7 +397,7 @@ pub(crate) fn scan(
     let mut next = span.first;
     let mut scanner = Scanner::new(Arc::clone(file), salt, range.clone());
     let mut group_at = None;
-    loop {
+    while next < span.stop {
         let step = scanner.step()?;
         let offset = scanner.offset();
         let reason = match step {

@@ -43,7 +43,8 @@ pub struct Writer {
     pub(crate) spare_frame_bytes: usize,
     /// Why nothing is taken any more.
     pub(crate) poison: Option<StorageFault>,
-    /// Segments for which a compacted one stands but whose files may still be there, oldest first.
+    /// Segments that another stands for but whose files may still be there, oldest first. They go
+    /// before any other does, for the next opening tells by that other what they are.
     pub(crate) doomed: std::collections::VecDeque<Arc<Segment>>,
     /// Who does what no commit has to wait for.
     pub(crate) helper: Option<Helper>,
@@ -193,11 +194,11 @@ impl Writer {
     fn is_full_for(&self, batch: &Batch) -> bool {
         let records = self.active.records();
         let bytes = self.active.len() + batch.bytes() as u64;
-        let full = bytes > self.options.segment_bytes()
-            || records >= self.options.segment_records()
-            || self.active.version != VERSION
-            || self.active.lazy != self.options.is_lazy();
-        (full && records > 0) || self.active.sparse
+        let full =
+            bytes > self.options.segment_bytes() || records >= self.options.segment_records();
+        // Also if it holds nothing, as after a crash that took all of it.
+        let other = self.active.version != VERSION || self.active.lazy != self.options.is_lazy();
+        (full && records > 0) || other || self.active.sparse
     }
 
     /// Has what was committed put into the index, if it is time.
@@ -356,8 +357,8 @@ impl Writer {
         if !replaced {
             self.seal(&full);
         } else if full.first != first {
-            // If it stays, the next opening removes it.
             drop(self.storage.remove(&full.name));
+            self.doomed.push_back(full);
         }
         Ok(())
     }

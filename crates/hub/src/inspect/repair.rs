@@ -63,6 +63,10 @@ fn describe(repair: &Repair) -> String {
             sequences.start,
             sequences.end.saturating_sub(1)
         ),
+        Repair::MoveAside { segment, kept_as } => format!(
+            "{segment}\tmove to {kept_as}: its header is not readable, and it held nothing when the \
+             next was begun"
+        ),
         Repair::Begin { segment } => format!("{segment}\tbegin a new segment for what comes next"),
         other => format!("{other:?}"),
     }

@@ -1,20 +1,20 @@
 //! The log and the vector side by side.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use tidings_log::{
-    CommitError, FaultStorage, Head, OpenError, Options, ReadError, ReadLimits, Reader, Recovery,
-    Retention, Upkeep, Writer, inspect, open,
+    CommitError, FaultStorage, Head, OpenError, ReadError, ReadLimits, Reader, Recovery, Upkeep,
+    Writer, inspect, open,
 };
 
-use super::{Choice, Op, Spec, TOPICS, is_ruled};
+use super::{Choice, Op, Rule, Setup, Spec, TOPICS};
 use tidings_log::Select;
 
 #[derive(Clone, Debug, PartialEq)]
-struct Rec {
-    sequence: u64,
+pub(super) struct Rec {
+    pub(super) sequence: u64,
     time_ms: u64,
     expires_ms: Option<u64>,
     topics: Vec<&'static str>,
@@ -22,24 +22,51 @@ struct Rec {
     mark: Option<Vec<u8>>,
     frame: Vec<u8>,
     ends_group: bool,
+    /// Which records were synced together, as far as is known: no fewer than these.
+    pub(super) unit: usize,
+    /// Whether it may be gone, and readers be told so.
+    pub(super) may_be_gone: bool,
+}
+
+impl Rec {
+    /// What it takes on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        let topics: usize = self.topics.iter().map(|topic| 2 + topic.len()).sum();
+        let alias = self.alias.as_ref().map_or(0, String::len);
+        let mark = self.mark.as_ref().map_or(0, Vec::len);
+        (56 + topics + alias + KEY.len() + mark + self.frame.len()) as u64
+    }
+}
+
+const KEY: &str = "key";
+
+/// What there was, at any time so far.
+#[derive(Default)]
+pub(super) struct Past {
+    /// A rule for single topics: some of what stands before other records may be gone.
+    ruled: bool,
+    /// Something to repair.
+    pub(super) repaired: bool,
 }
 
 /// The log and the vector side by side.
 pub(crate) struct Run {
     pub(crate) disk: FaultStorage,
-    options: Options,
+    setup: Setup,
     attended: bool,
-    log: Option<(Writer, Reader)>,
+    pub(super) log: Option<(Writer, Reader)>,
     upkeep: Option<Upkeep>,
     epoch: Option<String>,
     /// All that was ever acknowledged, also what retention took away.
-    records: Vec<Rec>,
+    pub(super) records: Vec<Rec>,
     /// How many of them a loss of power cannot take.
-    synced: usize,
+    pub(super) synced: usize,
+    unit: usize,
     /// Sequences that were left out, since they may have been given before.
-    holes: Vec<Range<u64>>,
+    pub(super) holes: Vec<Range<u64>>,
     /// One past the newest sequence that anybody has seen.
-    seen: u64,
+    pub(super) seen: u64,
+    pub(super) past: Past,
     /// A batch of which nobody knows whether it was stored.
     uncertain: Vec<Rec>,
     first: u64,
@@ -48,26 +75,31 @@ pub(crate) struct Run {
     now_ms: u64,
     /// When the log last looked at the clock for the rules of single topics.
     looked_ms: u64,
+    /// What came next then. Nothing behind it is too old.
+    looked_next: u64,
 }
 
 impl Run {
-    pub(crate) fn new(seed: u64, options: Options, attended: bool) -> Self {
+    pub(crate) fn new(seed: u64, setup: Setup, attended: bool) -> Self {
         let mut run = Self {
             disk: FaultStorage::new(seed),
-            options,
+            setup,
             attended,
             log: None,
             upkeep: None,
             epoch: None,
             records: Vec::new(),
             synced: 0,
+            unit: 0,
             holes: Vec::new(),
             seen: 1,
+            past: Past::default(),
             uncertain: Vec::new(),
             first: 1,
             forgetting: false,
             now_ms: 1000,
             looked_ms: 1000,
+            looked_next: 1,
         };
         run.open();
         run
@@ -75,8 +107,8 @@ impl Run {
 
     /// Opens, at the second attempt at the latest on a disk that works.
     pub(crate) fn open(&mut self) {
-        self.log = None;
-        self.upkeep = None;
+        self.stop();
+        self.past.ruled |= !self.setup.rules.is_empty();
         let mut dumped = self.dump();
         let opened = self.try_open().or_else(|error| {
             assert!(
@@ -92,53 +124,68 @@ impl Run {
         });
         self.looked_ms = self.now_ms;
         let (mut writer, reader, found) = opened.expect("a log opens on a disk that works");
-        self.check_recovered(&writer, &reader, &found);
+        self.looked_next = reader.next();
+        let end = self.look_for_holes(&reader);
+        self.check_recovered(&writer, &reader, &found, end);
         self.check_dumped(&dumped);
         self.upkeep = self.attended.then(|| writer.upkeep());
         self.log = Some((writer, reader));
         self.check_all();
     }
 
+    /// Where sequences are left out, by the segments' headers. Returns one past the last before those
+    /// that are left out behind all records.
+    fn look_for_holes(&mut self, reader: &Reader) -> u64 {
+        let copy = super::damage::disk_of(&self.disk.files(), 0);
+        let report = inspect::verify(&copy, &mut |_| {}).unwrap();
+        let holes = report.segments.iter().map(|it| it.follows..it.first);
+        self.holes = holes.filter(|hole| !hole.is_empty()).collect();
+        let newest = report.segments.last().filter(|newest| newest.records == 0);
+        newest.map_or(reader.next(), |newest| newest.follows)
+    }
+
+    /// As a kill does.
+    pub(super) fn stop(&mut self) {
+        self.log = None;
+        self.upkeep = None;
+    }
+
     /// What a dump shows beforehand, opening must keep, and nothing else.
     fn dump(&self) -> Vec<(u64, Vec<u8>)> {
         // Beside the disk, whose failures are for the log.
-        let copy = FaultStorage::new(0);
-        for (name, bytes) in self.disk.files() {
-            copy.put(&name, bytes);
-        }
+        let copy = super::damage::disk_of(&self.disk.files(), 0);
         let dumped = inspect::dump(&copy).unwrap().map(|record| record.unwrap());
         dumped.map(|it| (it.sequence, it.frame.to_vec())).collect()
     }
 
     fn try_open(&self) -> Result<(Writer, Reader, Recovery), OpenError> {
         let storage = Arc::new(self.disk.clone());
-        open(storage, self.options.clone(), "Enew", self.now_ms)
+        open(storage, self.setup.options(), "Enew", self.now_ms)
     }
 
-    fn check_recovered(&mut self, writer: &Writer, reader: &Reader, found: &Recovery) {
+    fn check_recovered(&mut self, writer: &Writer, reader: &Reader, found: &Recovery, end: u64) {
         if self.synced == 0 && found.created {
             // Nothing was acknowledged: the log may never have come to be.
             self.epoch = None;
         }
         let epoch = self.epoch.get_or_insert_with(|| writer.epoch().to_owned());
         assert_eq!(epoch, writer.epoch(), "another epoch");
-        let end = match &found.left_out {
-            Some(hole) => {
-                self.holes.push(hole.clone());
-                hole.start
-            }
-            None => reader.next(),
-        };
+        if let Some(hole) = &found.left_out {
+            assert_eq!(*hole, end..reader.next());
+        }
         let mut survived = std::mem::take(&mut self.records);
         survived.append(&mut self.uncertain);
-        survived.retain(|record| record.sequence < end);
+        let is_left_out = |record: &Rec| self.behind_hole(record.sequence).is_some();
+        survived.retain(|it| it.sequence < end || (it.may_be_gone && is_left_out(it)));
         assert!(
             survived.len() >= self.synced,
             "of {} records {} are left",
             self.synced,
             survived.len()
         );
-        let whole = survived.last().is_none_or(|last| last.ends_group);
+        let whole = survived
+            .last()
+            .is_none_or(|last| last.ends_group || last.may_be_gone);
         assert!(whole, "a part of a group survived");
         assert!(
             writer.next_sequence() >= self.seen,
@@ -159,21 +206,19 @@ impl Run {
     }
 
     fn check_dumped(&self, dumped: &[(u64, Vec<u8>)]) {
-        let held = self.held().map(|record| (record.sequence, &record.frame));
-        if self.is_ruled() {
-            // Of what is hidden some is there still.
-            let held: HashMap<_, _> = held.collect();
-            let is_held = |(sequence, frame)| held.get(sequence) == Some(&frame);
-            assert!(
-                dumped
-                    .iter()
-                    .map(|(sequence, frame)| (sequence, frame))
-                    .all(is_held)
-            );
-        } else {
-            let dumped = dumped.iter().map(|(sequence, frame)| (*sequence, frame));
-            assert!(dumped.eq(held), "a dump shows something else than opening");
+        let dumped: HashMap<_, _> = dumped
+            .iter()
+            .map(|(sequence, it)| (*sequence, it))
+            .collect();
+        let mut held = 0;
+        for record in self.held() {
+            match dumped.get(&record.sequence) {
+                Some(frame) => assert_eq!(**frame, record.frame),
+                None => assert!(record.may_be_gone, "a dump lacks {}", record.sequence),
+            }
+            held += usize::from(dumped.contains_key(&record.sequence));
         }
+        assert_eq!(held, dumped.len(), "a dump shows more than opening");
     }
 
     pub(crate) fn apply(&mut self, op: &Op) {
@@ -189,8 +234,6 @@ impl Run {
             Op::FindAlias(alias) => self.find_alias(*alias),
             Op::Marks { ago_ms, max } => self.marks(self.now_ms.saturating_sub(*ago_ms), *max),
             Op::Tick(ms) => self.now_ms += ms,
-            // What an age has forgotten does not come back with the clock.
-            Op::TickBack(_) if self.is_ruled() => {}
             Op::TickBack(ms) => self.now_ms = self.now_ms.saturating_sub(*ms).max(1000),
             Op::Retain => self.retain(),
             Op::Upkeep(steps) => self.upkeep(*steps),
@@ -198,6 +241,17 @@ impl Run {
             Op::Close => self.close(),
             // With what is armed: opening fails too, and is tried again.
             Op::Reopen => self.open(),
+            Op::Reconfigure(setup) => {
+                self.setup = setup.clone();
+                self.open();
+            }
+            Op::Damage {
+                closes,
+                segment,
+                millionth,
+                bit,
+                trouble,
+            } => self.damage(*closes, (*segment, *millionth, *bit), trouble.as_ref()),
             Op::Crash => self.crash(),
             Op::Fail(call, skip) => self.disk.fail(*call, *skip),
             Op::CutPower(calls) => self.disk.cut_power_after(*calls),
@@ -225,15 +279,27 @@ impl Run {
     }
 
     fn close(&mut self) {
+        self.shut();
+        if self.disk.is_dead() {
+            self.disk = self.disk.crash();
+        }
+        self.open();
+    }
+
+    /// Closes in good order, if it can.
+    pub(super) fn shut(&mut self) {
         let (writer, _) = self.log.take().unwrap();
         if writer.close().is_ok() {
             self.synced = self.records.len();
         }
         self.upkeep(usize::MAX);
-        if self.disk.is_dead() {
-            self.disk = self.disk.crash();
-        }
-        self.open();
+    }
+
+    pub(super) fn record(&self, sequence: u64) -> &Rec {
+        let place = self
+            .records
+            .binary_search_by_key(&sequence, |record| record.sequence);
+        &self.records[place.expect("a record that was never written")]
     }
 
     /// All that the writer does not hold for unsynced can be counted on.
@@ -260,18 +326,25 @@ impl Run {
 
     /// Where reading goes on, if this is in a hole.
     fn behind_hole(&self, sequence: u64) -> Option<u64> {
-        let mut behind = None;
-        for hole in &self.holes {
-            // One may begin where another ends: nothing was stored between two openings.
-            if hole.contains(&behind.unwrap_or(sequence)) {
-                behind = Some(hole.end);
-            }
-        }
-        behind
+        self.behind_holes(sequence).last()
+    }
+
+    /// The same, if it stops wherever a hole ends. One may begin there: nothing was stored between two
+    /// openings.
+    fn behind_holes(&self, sequence: u64) -> impl Iterator<Item = u64> {
+        let hole_at = |sequence: u64| {
+            let mut holes = self.holes.iter();
+            holes
+                .find(|hole| hole.contains(&sequence))
+                .map(|hole| hole.end)
+        };
+        std::iter::successors(hole_at(sequence), move |end| hole_at(*end))
     }
 
     fn append(&mut self, groups: &[Vec<Spec>]) {
         let (writer, reader) = self.log.as_mut().unwrap();
+        let segments = reader.stats().segments;
+        self.unit += usize::from(writer.sync_due_in_ms(self.now_ms).is_none());
         let mut batch = writer.begin(self.now_ms);
         let mut records = Vec::new();
         for group in groups {
@@ -283,7 +356,7 @@ impl Run {
                 let head = Head {
                     topics: &spec.topics,
                     alias: alias.as_deref(),
-                    key: Some("key"),
+                    key: Some(KEY),
                     expires_ms,
                     mark: mark.as_deref(),
                     continues: !ends_group,
@@ -305,6 +378,8 @@ impl Run {
                     mark,
                     frame,
                     ends_group,
+                    unit: self.unit,
+                    may_be_gone: false,
                 });
             }
         }
@@ -321,6 +396,12 @@ impl Run {
                 assert_eq!(committed.first, before);
                 assert_eq!(committed.last + 1, reader.next());
                 self.seen = reader.next();
+                if reader.stats().segments != segments {
+                    self.unit += 1;
+                    for record in &mut records {
+                        record.unit = self.unit;
+                    }
+                }
                 self.records.extend(records);
             }
             Err(CommitError::Poisoned(_)) => {
@@ -342,43 +423,119 @@ impl Run {
             .filter(move |record| record.sequence >= first)
     }
 
-    fn is_ruled(&self) -> bool {
-        !self.options.retention.topics.is_empty()
+    /// Whether nothing is hidden, and nothing left out.
+    fn is_plain(&self) -> bool {
+        !self.past.ruled && !self.past.repaired
     }
 
     fn is_chosen(choice: &Choice, record: &Rec) -> bool {
         record.topics.iter().any(|topic| choice.matches(topic))
     }
 
-    fn wanted<'a>(&'a self, choice: &'a Choice) -> impl DoubleEndedIterator<Item = &'a Rec> {
+    /// What is held of the wanted records, and whether each has to be there.
+    fn wanted<'a>(
+        &'a self,
+        choice: &'a Choice,
+    ) -> impl DoubleEndedIterator<Item = (&'a Rec, bool)> {
         let kept: Vec<_> = TOPICS.iter().map(|topic| self.kept_from(topic)).collect();
-        let is_kept = move |topic: &str, sequence: u64| {
-            let place = TOPICS.iter().position(|it| *it == topic);
-            place.is_some_and(|place| sequence >= kept[place])
-        };
-        self.held().filter(move |record| {
-            let mut topics = record.topics.iter();
-            topics.any(|topic| choice.matches(topic) && is_kept(topic, record.sequence))
+        self.held().filter_map(move |record| {
+            let chosen = TOPICS.iter().zip(&kept);
+            let chosen =
+                chosen.filter(|(topic, _)| record.topics.contains(topic) && choice.matches(topic));
+            let from = chosen.map(|(_, from)| *from);
+            let (least, most) =
+                from.reduce(|one, other| (one.0.min(other.0), one.1.min(other.1)))?;
+            let surely = record.sequence >= most && !record.may_be_gone;
+            (record.sequence >= least).then_some((record, surely))
         })
     }
 
-    /// From which sequence on a topic is kept.
-    fn kept_from(&self, topic: &str) -> u64 {
-        let (_, reader) = self.log.as_ref().unwrap();
-        let rules = &self.options.retention.topics;
-        let Some(rule) = rules.first().filter(|_| is_ruled(topic)) else {
-            return reader.stats().whole_from;
+    /// From which sequence on a topic may be shown, and from which on it has to be, where it is held.
+    fn kept_from(&self, topic: &str) -> (u64, u64) {
+        let Some(rule) = self.setup.rule(topic) else {
+            let (_, reader) = self.log.as_ref().unwrap();
+            let whole_from = if self.past.ruled {
+                reader.stats().whole_from
+            } else {
+                self.first
+            };
+            // What is damaged and was compacted before does not say any more that it was.
+            let least = if self.past.repaired {
+                self.first
+            } else {
+                whole_from
+            };
+            return (least, whole_from);
         };
-        let young = |record: &&Rec| {
+        // What is gone takes no room.
+        let least = self.kept_by(rule, topic, |record| !record.may_be_gone);
+        (least, self.kept_by(rule, topic, |_| true))
+    }
+
+    fn kept_by(&self, rule: &Rule, topic: &str, counts: impl Fn(&Rec) -> bool) -> u64 {
+        let (bytes_max, events_max, age_ms_max) = rule.limits;
+        let young = |record: &Rec| {
             let age_ms = self.looked_ms.saturating_sub(record.time_ms);
-            rule.age_ms_max.is_none_or(|max| age_ms <= max)
+            record.sequence >= self.looked_next || age_ms_max.is_none_or(|max| age_ms <= max)
         };
-        let mut of_topic = self.records.iter().filter(|it| it.topics.contains(&topic));
-        let young_from = self.records.iter().find(young);
+        let of_topic = self
+            .records
+            .iter()
+            .rev()
+            .filter(|it| it.topics.contains(&topic));
+        let young_from = self.held().find(|record| young(record));
         let young_from = young_from.map_or(u64::MAX, |record| record.sequence);
-        let skip = rule.events_max.map(|max| usize::try_from(max).unwrap() - 1);
-        let newest = skip.and_then(|skip| of_topic.nth_back(skip));
-        newest.map_or(0, |record| record.sequence).max(young_from)
+        let mut bytes = 0;
+        for (place, record) in of_topic.filter(|it| counts(it)).enumerate() {
+            let too_large = place > 0 && bytes_max.is_some_and(|max| bytes >= max);
+            bytes += record.bytes();
+            let too_many = events_max.is_some_and(|max| place as u64 >= max);
+            if too_large || too_many {
+                return young_from.max(record.sequence + 1);
+            }
+        }
+        young_from
+    }
+
+    /// Notes what a compaction may take away now; one that was `interrupted` may have come further than
+    /// is seen.
+    fn note_forgettable(&mut self, interrupted: bool) {
+        if !self.past.ruled {
+            return;
+        }
+        let everything = Choice::Prefix("");
+        let (bytes_max, events_max, age_ms_max) = self.setup.limits;
+        let newest = self
+            .records
+            .len()
+            .saturating_sub(events_max.map_or(usize::MAX, |max| usize::try_from(max).unwrap()));
+        let newest = self
+            .records
+            .get(newest)
+            .map_or(u64::MAX, |record| record.sequence);
+        let now_ms = self.now_ms;
+        let ruled = TOPICS
+            .iter()
+            .filter(|topic| self.setup.rule(topic).is_some());
+        let ruled: Vec<_> = ruled
+            .map(|topic| (topic, self.kept_from(topic).1))
+            .collect();
+        let is_ruled = |record: &Rec| {
+            let mut topics = ruled.iter();
+            topics.any(|(topic, from)| record.topics.contains(topic) && record.sequence >= *from)
+        };
+        let is_kept = |record: &Rec| {
+            let young = age_ms_max.is_none_or(|max| now_ms.saturating_sub(record.time_ms) <= max);
+            is_ruled(record) || (bytes_max.is_none() && record.sequence >= newest && young)
+        };
+        let kept: HashSet<u64> = self
+            .wanted(&everything)
+            .filter(|(record, surely)| *surely && (!interrupted || is_kept(record)))
+            .map(|(record, _)| record.sequence)
+            .collect();
+        for record in &mut self.records {
+            record.may_be_gone |= !kept.contains(&record.sequence);
+        }
     }
 
     fn read(
@@ -400,7 +557,7 @@ impl Run {
                 return;
             }
             Err(ReadError::Lost { next }) => {
-                assert_eq!(self.behind_hole(from), Some(next));
+                assert!(self.behind_holes(from).any(|end| end == next));
                 return;
             }
             Err(ReadError::Io(_)) => return,
@@ -412,27 +569,36 @@ impl Run {
             "no progress"
         );
         let read = from..page.next;
-        let expected: Vec<_> = self
-            .wanted(choice)
-            .filter(|record| read.contains(&record.sequence))
-            .collect();
+        let found: Vec<_> = page.frames.iter().map(|stored| stored.sequence).collect();
+        let in_page = |record: &Rec| read.contains(&record.sequence);
+        let wanted = self.wanted(choice).filter(|(record, _)| in_page(record));
+        let expected = Self::expected(wanted, &found);
         let mut all = self.held().filter(|it| Self::is_chosen(choice, it));
-        let gone = all.rfind(|it| read.contains(&it.sequence) && !expected.contains(it));
+        let gone = all.rfind(|it| in_page(it) && !found.contains(&it.sequence));
         let told = page.forgotten_before.unwrap_or(0);
         assert!(
             gone.is_none_or(|gone| gone.sequence < told),
             "a gap is hidden"
         );
-        assert!(told == 0 || self.is_ruled());
+        assert!(told == 0 || !self.is_plain());
         let bytes: usize = expected.iter().map(|record| record.frame.len()).sum();
         assert!(expected.len() <= 1 || (bytes <= bytes_max && expected.len() <= records_max));
-        assert_eq!(page.frames.len(), expected.len());
         for (found, expected) in page.frames.iter().zip(expected) {
             assert_eq!(found.sequence, expected.sequence);
             assert_eq!(found.time_ms, expected.time_ms);
             assert_eq!(found.expires_ms, expected.expires_ms);
             assert_eq!(found.frame, expected.frame);
         }
+    }
+
+    /// The wanted records that were found; none is lacking, and there are no others.
+    fn expected<'a>(wanted: impl Iterator<Item = (&'a Rec, bool)>, found: &[u64]) -> Vec<&'a Rec> {
+        let is_found = |record: &Rec| found.binary_search(&record.sequence).is_ok();
+        let wanted = wanted.filter(|(record, must)| *must || is_found(record));
+        let expected: Vec<_> = wanted.map(|(record, _)| record).collect();
+        let sequences = expected.iter().map(|record| record.sequence);
+        assert_eq!(sequences.collect::<Vec<_>>(), found);
+        expected
     }
 
     fn last(&self, choice: &Choice, n: u64) {
@@ -443,29 +609,29 @@ impl Run {
             Err(error) => panic!("{error}"),
         };
         let now_ms = self.now_ms;
-        let live = |record: &&Rec| {
+        let live = |record: &Rec| {
             record
                 .expires_ms
                 .is_none_or(|expires_ms| expires_ms > now_ms)
         };
-        let total = self.wanted(choice).filter(live).count() as u64;
-        let remaining = self
-            .wanted(choice)
-            .filter(live)
-            .filter(|record| record.sequence >= found)
-            .count();
-        assert_eq!(remaining as u64, n.min(total));
+        let wanted: Vec<_> = self.wanted(choice).filter(|(it, _)| live(it)).collect();
+        let surely = wanted.iter().filter(|(_, must)| *must);
+        let behind = |(record, _): &&(&Rec, bool)| record.sequence >= found;
+        let surely_behind = surely.clone().filter(behind).count() as u64;
+        let behind = wanted.iter().filter(behind).count() as u64;
+        assert!(surely_behind <= n, "more than asked for");
+        assert!(behind >= n.min(surely.count() as u64), "less than there is");
     }
 
     fn at_time(&self, percent: u64) {
         let (_, reader) = self.log.as_ref().unwrap();
         let ms = 1000 + (self.now_ms - 1000) * percent / 100;
-        if self.is_ruled() {
+        if !self.is_plain() {
             // It may be a record that is hidden, or one before what is left.
             if let Ok(found) = reader.at_time(ms) {
                 let everything = Choice::Prefix("");
-                let mut young = self.wanted(&everything).filter(|it| it.time_ms >= ms);
-                assert!(young.all(|record| record.sequence >= found));
+                let mut young = self.wanted(&everything).filter(|(it, _)| it.time_ms >= ms);
+                assert!(young.all(|(record, must)| record.sequence >= found || !must));
             }
             return;
         }
@@ -480,7 +646,7 @@ impl Run {
 
     fn find_alias(&self, alias: u8) {
         let (_, reader) = self.log.as_ref().unwrap();
-        if self.is_ruled() {
+        if !self.is_plain() {
             // What is hidden can be found, and what was left out cannot.
             return;
         }
@@ -496,7 +662,7 @@ impl Run {
 
     fn marks(&self, since_ms: u64, max: usize) {
         let (_, reader) = self.log.as_ref().unwrap();
-        if self.is_ruled() {
+        if !self.is_plain() {
             return;
         }
         let mut expected: Vec<_> = self
@@ -525,45 +691,43 @@ impl Run {
         let before = reader.stats();
         let poisoned = writer.poisoned().is_some();
         let done = writer.retain(now_ms);
-        let first = reader.first();
+        let (first, next) = (reader.first(), reader.next());
         self.forgetting |= done.is_err();
-        if self.is_ruled() && done.is_err() && !poisoned {
+        if self.past.ruled && done.is_err() && !poisoned {
             // Whether it came so far as to look at the clock is not known; an opening does.
             self.first = first;
+            self.note_forgettable(true);
+            (self.looked_ms, self.looked_next) = (now_ms, next);
+            self.note_forgettable(true);
             return self.open();
         }
-        self.looked_ms = if poisoned { self.looked_ms } else { now_ms };
+        if !poisoned {
+            (self.looked_ms, self.looked_next) = (now_ms, reader.next());
+        }
+        self.note_forgettable(false);
         let (_, reader) = self.log.as_ref().unwrap();
         let after = reader.stats();
         assert!(after.first >= before.first && after.next == before.next);
         self.first = after.first;
         let Ok(retained) = done else { return };
-        if self.is_ruled() {
+        if !self.is_plain() {
             return;
         }
         assert_eq!(retained.first, after.first);
         assert_eq!(retained.records, before.records - after.records);
-        if let Some(bytes_max) = self.options.retention.bytes_max {
+        let (bytes_max, events_max, age_ms_max) = self.setup.limits;
+        if let Some(bytes_max) = bytes_max {
             assert!(
                 after.bytes <= bytes_max || after.segments == 1,
                 "holds too many bytes"
             );
         }
-        if let Some(events_max) = self.options.retention.events_max {
-            let others = &self.options.retention;
-            if others.age_ms_max.is_none() && others.bytes_max.is_none() {
-                assert!(
-                    after.records >= events_max.min(before.records),
-                    "forgot too much"
-                );
-            }
+        if let (Some(events_max), None, None) = (events_max, age_ms_max, bytes_max) {
+            assert!(
+                after.records >= events_max.min(before.records),
+                "forgot too much"
+            );
         }
-        let Retention {
-            bytes_max,
-            events_max,
-            age_ms_max,
-            ..
-        } = self.options.retention;
         if let (Some(age_ms_max), None, None) = (age_ms_max, bytes_max, events_max) {
             let forgotten = before.first..after.first;
             let forgotten = self
@@ -585,29 +749,28 @@ impl Run {
         let (_, reader) = self.log.as_ref().unwrap();
         for choice in [Choice::Prefix(""), Choice::Exact(TOPICS.to_vec())] {
             let mut cursor = self.first;
-            let mut found = Vec::new();
+            let (mut found, mut frames) = (Vec::new(), Vec::new());
             loop {
                 let page = match reader.read(&choice, cursor, ReadLimits::default()) {
                     Ok(page) => page,
                     Err(ReadError::Lost { next }) => {
-                        assert_eq!(self.behind_hole(cursor), Some(next));
+                        assert!(self.behind_holes(cursor).any(|end| end == next));
                         cursor = next;
                         continue;
                     }
                     Err(ReadError::Io(_)) => return,
                     Err(error) => panic!("{error}"),
                 };
-                found.extend(page.frames.iter().map(|stored| stored.frame.to_vec()));
+                found.extend(page.frames.iter().map(|stored| stored.sequence));
+                frames.extend(page.frames.iter().map(|stored| stored.frame.to_vec()));
                 if page.next == cursor {
                     break;
                 }
                 cursor = page.next;
             }
-            let expected: Vec<_> = self
-                .wanted(&choice)
-                .map(|record| record.frame.clone())
-                .collect();
-            assert_eq!(found, expected);
+            let expected = Self::expected(self.wanted(&choice), &found);
+            let expected: Vec<_> = expected.iter().map(|record| &record.frame).collect();
+            assert_eq!(frames.iter().collect::<Vec<_>>(), expected);
         }
     }
 }
