@@ -1,21 +1,23 @@
 //! Looking at a log without opening it: read only, without the lock, also while a hub runs.
 
-use std::collections::VecDeque;
+mod dump;
+mod walk;
+
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::blank::written_end;
-use crate::closed::{Closed, LOST, was_closed};
+use crate::closed::{Closed, was_closed};
 use crate::error::{Damage, OpenError, StorageFault};
 use crate::header::{HEADER_END, HeaderFound, SegmentHeader};
 use crate::index_file::FileIndex;
-use crate::record::Record;
-use crate::recovery::{good_header, later_commit};
-use crate::scanner::{Scanner, Step};
-use crate::segment::{Span, index_name, log_name, name_sequence};
+use crate::recovery::good_header;
+use crate::segment::{index_name, log_name, name_sequence};
 use crate::storage::{Storage, StorageFile};
+use crate::torn::is_unfinished;
+
+pub use dump::{Dump, Dumped, dump};
+use walk::{Walk, Walked};
 
 /// What there is in a directory.
 #[derive(Clone, Debug, Default)]
@@ -193,8 +195,7 @@ fn unfinished(storage: &dyn Storage, firsts: &[u64]) -> Result<Option<(u64, u64)
     };
     let fault = |error| StorageFault::new("read", &name, error);
     let bad = SegmentHeader::read(&*file).map_err(fault)? == HeaderFound::Bad;
-    let only = firsts.len() == 1 && first != 1;
-    let unfinished = bad && bytes <= HEADER_END && !only && !was_closed(storage, first)?;
+    let unfinished = bad && is_unfinished(bytes, firsts) && !was_closed(storage, first)?;
     Ok(unfinished.then_some((first, bytes)))
 }
 
@@ -268,8 +269,7 @@ fn verify_segment(
         Ok(header) => {
             report.follows = header.follows;
             report.compacted = header.end > 0;
-            let mut walk = Walk::new(&header, Arc::clone(&file), bytes, closed.as_ref());
-            walk.span = walk.span.until(next.unwrap_or(u64::MAX));
+            let walk = Walk::new(&header, file, bytes, closed.as_ref(), next);
             verify_records(&mut report, walk, next).map_err(fault)?;
             // One without records may have been replaced by the next.
             report.end = match (header.end, report.records) {
@@ -347,231 +347,5 @@ fn verify_index(storage: &dyn Storage, header: &SegmentHeader, bytes: u64) -> In
         IndexReport::Good
     } else {
         IndexReport::Bad
-    }
-}
-
-/// Walks one segment, and checks that its sequences follow.
-struct Walk {
-    scanner: Scanner,
-    file: Arc<dyn StorageFile>,
-    salt: u64,
-    span: Span,
-    next: u64,
-    bytes: u64,
-    /// Of the newest segment one past the last sequence that there was when the log was closed; 0:
-    /// nobody knows.
-    closed_end: u64,
-}
-
-enum Walked<'a> {
-    Record(Record<'a>),
-    End,
-    Bad(u64, &'static str),
-}
-
-impl Walk {
-    fn new(
-        header: &SegmentHeader,
-        file: Arc<dyn StorageFile>,
-        bytes: u64,
-        closed: Option<&Closed>,
-    ) -> Self {
-        let range = HEADER_END..bytes;
-        let scanner = Scanner::new(Arc::clone(&file), header.salt, range);
-        Self {
-            scanner,
-            file,
-            salt: header.salt,
-            span: Span::of(header),
-            next: header.first,
-            bytes,
-            closed_end: closed.map_or(0, |closed| closed.end_in(header)),
-        }
-    }
-
-    fn step(&mut self) -> io::Result<Walked<'_>> {
-        if self.next >= self.span.stop {
-            return Ok(Walked::End);
-        }
-        let step = self.scanner.step()?;
-        let offset = self.scanner.offset();
-        match step {
-            Step::End if self.next < self.closed_end => return Ok(Walked::Bad(offset, LOST)),
-            Step::End => return Ok(Walked::End),
-            Step::Bad(reason) => return Ok(Walked::Bad(offset, reason)),
-            Step::Record(head) if !self.span.allows(head.sequence, self.next) => {
-                return Ok(Walked::Bad(offset, "the record's sequence does not follow"));
-            }
-            Step::Record(_) => {}
-        }
-        Ok(match self.scanner.record()? {
-            Some(record) => {
-                self.next = record.head.sequence + 1;
-                Walked::Record(record)
-            }
-            None => Walked::Bad(offset, "the record's checksum is wrong"),
-        })
-    }
-
-    /// Whether what begins at the offset, behind the records before `end`, was once whole; else it
-    /// is an end that is being written.
-    fn is_damage(&self, offset: u64, end: u64) -> io::Result<bool> {
-        // A compacted segment had its name only once it was whole.
-        if end < self.closed_end || self.span.end.is_some() {
-            return Ok(true);
-        }
-        let sequences = end..self.span.first.saturating_add(self.bytes);
-        later_commit(&*self.file, self.salt, offset..self.bytes, &sequences)
-    }
-}
-
-/// A record with all that is stored beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Dumped {
-    /// Its place in the log.
-    pub sequence: u64,
-    /// When it was committed. Unix milliseconds.
-    pub time_ms: u64,
-    /// In the order in which they were given.
-    pub topics: Vec<String>,
-    /// The publisher's own ID.
-    pub alias: Option<String>,
-    /// Stored and shown.
-    pub key: Option<String>,
-    /// When it stops to be of use. Unix milliseconds.
-    pub expires_ms: Option<u64>,
-    /// The owner's note.
-    pub mark: Option<Bytes>,
-    /// Whether the next record belongs to the same group.
-    pub continues: bool,
-    /// The event's bytes.
-    pub frame: Bytes,
-}
-
-/// Walks all records of a log in order: those that opening it would recover.
-///
-/// A group is held back until its last record was read, so an end that is being written, or was when
-/// the process died, shows no part of one. Opening refuses a damaged log: of that all is shown that
-/// can be read up to the damage, and then the next segment.
-pub struct Dump<'a> {
-    storage: &'a dyn Storage,
-    firsts: VecDeque<u64>,
-    walk: Option<Walk>,
-    /// What is known to be whole, to be handed out next.
-    ready: VecDeque<Result<Dumped, OpenError>>,
-    /// The records of a group that goes on.
-    group: Vec<Dumped>,
-}
-
-/// Begins to walk all records.
-///
-/// Beside a running hub the last records may be of a commit that is not acknowledged yet.
-pub fn dump(storage: &dyn Storage) -> Result<Dump<'_>, StorageFault> {
-    Ok(Dump {
-        storage,
-        firsts: segments(storage)?.firsts.into(),
-        walk: None,
-        ready: VecDeque::new(),
-        group: Vec::new(),
-    })
-}
-
-impl Dump<'_> {
-    /// Opens the next segment that is there.
-    fn open_next(&mut self) -> Result<(), OpenError> {
-        while let Some(first) = self.firsts.pop_front() {
-            let name = log_name(first);
-            let closed = closed(self.storage, first, self.firsts.front().copied())?;
-            let Some((file, bytes)) = open(self.storage, &name)? else {
-                continue;
-            };
-            let fault = |error| StorageFault::new("read", &name, error);
-            let found = SegmentHeader::read(&*file).map_err(fault)?;
-            let header = good_header(found, first, None)?;
-            let mut walk = Walk::new(&header, file, bytes, closed.as_ref());
-            if let Some(next) = self.firsts.front() {
-                walk.span = walk.span.until(follows(self.storage, *next)?);
-            }
-            self.walk = Some(walk);
-            return Ok(());
-        }
-        Ok(())
-    }
-
-    /// Takes one step in a segment.
-    fn advance(&mut self, mut walk: Walk) -> Result<(), OpenError> {
-        let segment = log_name(walk.span.first);
-        let fault = |error| StorageFault::new("read", &segment, error);
-        let (offset, reason) = match walk.step().map_err(fault)? {
-            Walked::Record(record) => {
-                self.group.push(dumped(&record));
-                // Of a group a compacted segment may hold any part.
-                if !record.head.continues() || walk.span.end.is_some() {
-                    self.ready.extend(self.group.drain(..).map(Ok));
-                }
-                self.walk = Some(walk);
-                return Ok(());
-            }
-            Walked::End if self.group.is_empty() => return Ok(()),
-            Walked::End => (walk.bytes, "the last group of records is not complete"),
-            Walked::Bad(offset, reason) => (offset, reason),
-        };
-        if self.is_unfinished(&walk, offset)? {
-            self.group.clear();
-            return Ok(());
-        }
-        Err(Damage {
-            segment,
-            offset,
-            reason,
-        }
-        .into())
-    }
-
-    /// Whether what comes behind the last whole group was never acknowledged; else it is damaged.
-    fn is_unfinished(&self, walk: &Walk, offset: u64) -> Result<bool, StorageFault> {
-        if !self.firsts.is_empty() {
-            return Ok(false);
-        }
-        let end = walk.next - self.group.len() as u64;
-        let damaged = walk.is_damage(offset, end);
-        let fault = |error| StorageFault::new("read", &log_name(walk.span.first), error);
-        Ok(!damaged.map_err(fault)?)
-    }
-}
-
-impl Iterator for Dump<'_> {
-    type Item = Result<Dumped, OpenError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(ready) = self.ready.pop_front() {
-                return Some(ready);
-            }
-            let advanced = match self.walk.take() {
-                Some(walk) => self.advance(walk),
-                None if self.firsts.is_empty() => return None,
-                None => self.open_next(),
-            };
-            if let Err(error) = advanced {
-                self.ready.extend(self.group.drain(..).map(Ok));
-                self.ready.push_back(Err(error));
-            }
-        }
-    }
-}
-
-fn dumped(record: &Record<'_>) -> Dumped {
-    Dumped {
-        sequence: record.head.sequence,
-        time_ms: record.head.time_ms,
-        topics: record.topics().map(str::to_owned).collect(),
-        alias: record.alias.map(str::to_owned),
-        key: record.key.map(str::to_owned),
-        expires_ms: record.head.expires_ms,
-        mark: record.mark.map(Bytes::copy_from_slice),
-        continues: record.head.continues(),
-        frame: Bytes::copy_from_slice(record.frame),
     }
 }

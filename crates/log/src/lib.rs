@@ -88,7 +88,7 @@
 //!   record, and its page. `bench/compare` measures it (`memory`).
 //! - Open files: two for each segment. With the defaults, and segments of 64 MiB, a terabyte takes
 //!   33,000: raise the limit or the segment size.
-//! - Retention: two calls for each segment that is forgotten; where single topics have rules, a look
+//! - Retention: three calls for each segment that is forgotten; where single topics have rules, a look
 //!   at the topics in its index, and a copy of the records that are kept, both by the [`Upkeep`].
 //!
 //! The format is described in `docs/log-format.md`.
@@ -125,6 +125,7 @@ mod rules;
 mod scanner;
 mod segment;
 mod storage;
+mod torn;
 mod upkeep;
 mod writer;
 

@@ -11,18 +11,18 @@ use crate::blank::written_end;
 use crate::closed::{self, Closed};
 use crate::compaction::COMPACTED_NAME;
 use crate::error::{Damage, OpenError, StorageFault};
-use crate::header::{HEADER_BYTES, HEADER_END, HeaderFound, SegmentHeader, VERSION};
+use crate::header::{HEADER_END, HeaderFound, SegmentHeader, VERSION};
 use crate::index_file::FileIndex;
 use crate::index_layout::Summary;
 use crate::options::Options;
 use crate::reader::{Reader, Shared};
-use crate::record::{HEAD_BYTES, RecordHead};
 use crate::repair::REPAIRED_NAME;
 use crate::rules::Rules;
 use crate::segment::{
     Scanned, Segment, SegmentList, Span, index_name, log_name, name_sequence, scan,
 };
 use crate::storage::{Storage, StorageFile};
+use crate::torn::{is_unfinished, refuse_damage, rewrite};
 use crate::upkeep::SPARE_NAME;
 use crate::writer::{NEW_NAME, TRIAL_NAME, Writer, create, remove_durably};
 
@@ -35,15 +35,12 @@ const UNFINISHED_NAMES: [&str; 5] = [
     REPAIRED_NAME,
 ];
 
-/// What is searched at once for records behind a broken one.
-const SEARCH_BYTES: usize = 1 << 20;
-
-/// What is written back at once.
-const REWRITE_BYTES: u64 = 1 << 20;
-
 /// What is acknowledged and not synced lies in one segment. That is shorter than 4 GiB, and no record
 /// is shorter than 57 bytes.
 pub(crate) const LOST_RECORDS_MAX: u64 = (1 << 32) / 57;
+
+/// So much behind the end of a log that was closed must be zeros. More than a record's head.
+const BEHIND_CLOSED_BYTES: u64 = 4096;
 
 /// No log comes as far.
 const FLOOR_MAX: u64 = 1 << 62;
@@ -84,7 +81,7 @@ pub struct Cut {
 /// Opens a log, or begins one where there is none.
 ///
 /// `new_epoch` is used only for a new log; it must differ from that of every other. Takes time by
-/// the number of segments, and by the size of the newest.
+/// the number of segments, and if the log was not closed by the size of the newest.
 pub fn open(
     storage: Arc<dyn Storage>,
     options: Options,
@@ -162,7 +159,7 @@ fn next_given(end: u64, may_have_lost: bool, floor: u64) -> u64 {
 
 struct Opening<'a> {
     storage: &'a dyn Storage,
-    /// Whether commits are going to be synced one by one.
+    /// Whether commits are not going to be synced one by one.
     lazy: bool,
     found: Recovery,
     /// Whether a crash may have taken acknowledged records, see [`Durability::Interval`].
@@ -233,7 +230,8 @@ impl Opening<'_> {
             name, file, header, ..
         } = self.find(first)?;
         let was_closed = || closed::was_closed(self.storage, first);
-        if header == HeaderFound::Bad && is_unfinished(&*file, firsts)? && !was_closed()? {
+        let bytes = file.len().map_err(fault("read the length of", &name))?;
+        if header == HeaderFound::Bad && is_unfinished(bytes, firsts) && !was_closed()? {
             // First what was told of it: another one may get its name.
             closed::forget(self.storage, first)?;
             remove_durably(self.storage, &name).map_err(fault("remove", &name))?;
@@ -493,48 +491,8 @@ fn fault<'a>(operation: &'static str, name: &'a str) -> impl FnOnce(io::Error) -
     move |error| StorageFault::new(operation, name, error).into()
 }
 
-/// Whether a segment with a bad header never held a record. Records are written only after the
-/// header is synced, so there is nothing behind it. The log's only segment is unfinished only
-/// if it was its first ever: older ones are removed only when a newer one is whole.
-fn is_unfinished(file: &dyn StorageFile, firsts: &[u64]) -> Result<bool, OpenError> {
-    let only = firsts.len() == 1 && firsts.first() != Some(&1);
-    let name = firsts
-        .last()
-        .map_or_else(String::new, |first| log_name(*first));
-    let len = file.len().map_err(fault("read the length of", &name))?;
-    Ok(!only && len <= HEADER_END)
-}
-
-/// Tells damage from an interrupted commit: a record of a later commit behind the broken place
-/// proves that the commit there was synced once.
-fn refuse_damage(
-    header: &SegmentHeader,
-    file: &dyn StorageFile,
-    scanned: &Scanned,
-    (offset, reason): (u64, &'static str),
-    len: u64,
-) -> Result<(), OpenError> {
-    let segment = log_name(header.first);
-    let expected = header.first + u64::from(scanned.index.records);
-    let len = written_end(file, offset..len).map_err(fault("read", &segment))?;
-    let sequences = expected..header.first.saturating_add(len / HEAD_BYTES as u64);
-    let later = later_commit(file, header.salt, offset..len, &sequences)
-        .map_err(fault("read", &segment))?;
-    // A compacted segment had its name only once it was whole.
-    if later || header.end > 0 {
-        Err(Damage {
-            segment,
-            offset,
-            reason,
-        }
-        .into())
-    } else {
-        Ok(())
-    }
-}
-
-/// The newest segment as it was told of when the log was closed in good order, if nothing but zeros
-/// follows; of its records only the last are looked at.
+/// The newest segment as it was told of when the log was closed in good order, if no record follows: it
+/// would begin right there. Of its records only the last are looked at.
 fn closed_in_order(
     closed: Option<&Closed>,
     header: &SegmentHeader,
@@ -546,7 +504,8 @@ fn closed_in_order(
         return Ok(None);
     };
     let end = closed.bytes();
-    let written = written_end(&**file, end..len).map_err(fault("read", &name))?;
+    let behind = end..len.min(end.saturating_add(BEHIND_CLOSED_BYTES));
+    let written = written_end(&**file, behind).map_err(fault("read", &name))?;
     if end > len || written > end {
         return Ok(None);
     }
@@ -607,57 +566,6 @@ fn follow_each_other(segments: &SegmentList) -> Result<(), OpenError> {
                 before: next.name.clone(),
             });
         }
-    }
-    Ok(())
-}
-
-/// Whether the range, which begins with what is no record, holds the head of a record whose
-/// commit begins behind its beginning.
-///
-/// One pass: of each byte it is asked whether a head could begin there, and a checksum of 52
-/// bytes is calculated only if so.
-pub(crate) fn later_commit(
-    file: &dyn StorageFile,
-    salt: u64,
-    range: std::ops::Range<u64>,
-    sequences: &std::ops::Range<u64>,
-) -> io::Result<bool> {
-    let mut buffer = vec![0; SEARCH_BYTES + HEAD_BYTES];
-    let mut offset = range.start;
-    while offset < range.end {
-        let count = file.read_at(&mut buffer, offset)?;
-        let bytes = buffer.get(..count).unwrap_or_default();
-        for (at, window) in (offset..range.end)
-            .zip(bytes.windows(HEAD_BYTES))
-            .take(SEARCH_BYTES)
-        {
-            let later = RecordHead::plausible(window, sequences, range.end - at)
-                && RecordHead::decode(window, salt).is_some_and(|head| {
-                    at.checked_sub(u64::from(head.commit_offset)) > Some(range.start)
-                });
-            if later {
-                return Ok(true);
-            }
-        }
-        offset += SEARCH_BYTES as u64;
-    }
-    Ok(false)
-}
-
-/// Writes the last commit once more, as it is.
-///
-/// If its sync failed in the process before, the operating system may hold it in memory and think
-/// that it is on disk; the sync that follows here would do nothing. Written again, it does.
-fn rewrite(file: &dyn StorageFile, range: std::ops::Range<u64>) -> io::Result<()> {
-    let mut offset = range.start;
-    while offset < range.end {
-        let count = (range.end - offset).min(REWRITE_BYTES);
-        let mut buffer = vec![0; usize::try_from(count).unwrap_or(HEADER_BYTES)];
-        if file.read_at(&mut buffer, offset)? < buffer.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        file.write_at(&buffer, offset)?;
-        offset += count;
     }
     Ok(())
 }
