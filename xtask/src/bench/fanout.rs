@@ -159,11 +159,15 @@ impl Load {
         arguments.extend(["--events", &events]);
         if kind == Kind::Floor && self.rate == 0 {
             arguments.extend(["--posts", "1", "--pub-url", &blast]);
-        } else {
-            arguments.extend(["--rate", &rate, "--publishers", &publishers]);
-            arguments.extend(["--pub-url", &server.publish]);
+            return tools.fanout(&arguments);
         }
-        tools.fanout(&arguments)
+        arguments.extend(["--rate", &rate, "--publishers", &publishers]);
+        arguments.extend(["--pub-url", &server.publish]);
+        let figures = tools.fanout(&arguments)?;
+        Ok(match self.publishers {
+            1 => figures,
+            _ => figures.unordered(),
+        })
     }
 }
 
