@@ -108,11 +108,17 @@ impl Load {
         Ok(())
     }
 
-    /// How many followers have been sent more than `bytes` after their heads.
-    #[must_use]
-    pub fn followers_beyond(&self, bytes: u64) -> usize {
+    /// Only reads, for so long; answers how many followers were sent anything meanwhile.
+    ///
+    /// # Errors
+    /// The poll itself fails.
+    pub fn listen(&mut self, time: Duration) -> Result<usize> {
+        for follower in &mut self.followers {
+            follower.heard = false;
+        }
+        self.wait(time)?;
         let followers = self.followers.iter();
-        followers.filter(|follower| follower.bytes > bytes).count()
+        Ok(followers.filter(|follower| follower.heard).count())
     }
 
     /// # Errors

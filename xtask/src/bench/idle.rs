@@ -21,7 +21,7 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
         "memory each, KiB",
         "CPU between heartbeats, s",
         "CPU with a heartbeat, s",
-        "heard from",
+        "heard from then",
         "faults",
     ]);
     for kind in tools.servers(&[Kind::Floor, Kind::Nchan, Kind::Axum, Kind::Hub]) {
@@ -48,8 +48,9 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
          tries again after a second), wait for {idle} s without a heartbeat, then for \
          {beat} s in which the hub sends one to each (every 15 s; likewise axum; the others have \
          none). Memory is the growth of the server's proportional set size from before the first to \
-         the end; what the kernel keeps for a socket is not in it. `heard from` are subscribers that \
-         were sent anything after the response's head."
+         the end; what the kernel keeps for a socket is not in it. `heard from then` are \
+         subscribers that were sent anything in the time with a heartbeat: Nchan greets each with a \
+         comment when it comes, which is before."
     );
     Ok(Section {
         title: "Idle subscribers",

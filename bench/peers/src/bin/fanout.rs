@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     let connected = server()?;
     load.wait(Duration::from_secs(options.idle))?;
     let quiet = server()?;
-    load.wait(Duration::from_secs(options.beat))?;
+    let beats = load.listen(Duration::from_secs(options.beat))?;
     let idle = server()?;
     let mut report = Report::default();
     report.add(json!({
@@ -81,7 +81,7 @@ fn main() -> Result<()> {
         "events": options.events, "connect_s": connect_s,
         "connect_us_cpu": connected.since(&before).cpu_s() * 1e6 / options.subs as f64,
         "idle_cpu_s": quiet.since(&connected).cpu_s(), "beat_cpu_s": idle.since(&quiet).cpu_s(),
-        "beats": load.followers_beyond(0),
+        "beats": beats,
         "kb_per_conn": idle.since(&before).memory_kib / options.subs as f64,
     }));
     if let Some(target) = &options.pub_url {
