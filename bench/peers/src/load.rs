@@ -17,7 +17,6 @@ pub struct Load {
     buffer: Vec<u8>,
     followers: Vec<Follower>,
     publishers: Vec<(Publisher, Turns)>,
-    manner: Manner,
     pub tally: Tally,
     /// From sending an event to its receipt.
     pub receipts: Histogram,
@@ -48,7 +47,6 @@ impl Load {
             buffer: vec![0; 1 << 18],
             followers: Vec::new(),
             publishers: Vec::new(),
-            manner: Manner::Events,
             tally: Tally::new(numbering),
             receipts: Histogram::default(),
             ready: 0,
@@ -131,7 +129,6 @@ impl Load {
         size: usize,
     ) -> Result<()> {
         let numbering = self.tally.numbering();
-        self.manner = manner;
         for number in 0..numbering.publishers {
             let token = Token(PUBLISHERS + self.publishers.len());
             let registry = self.poll.registry();
@@ -180,7 +177,7 @@ impl Load {
         let mut sent: Vec<Turn> = Vec::new();
         for (publisher, turns) in &mut self.publishers {
             sent.clear();
-            let room = publisher.room(self.manner);
+            let room = publisher.room();
             while let Some(turn) = turns.peek().filter(|_| sent.len() < room) {
                 let due = (turn.sequence - first)
                     .saturating_mul(1_000_000_000)

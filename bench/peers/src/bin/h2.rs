@@ -146,12 +146,8 @@ async fn open(target: Target, streams: usize, state: State) -> Result<SendReques
     let socket = TcpStream::connect(target.address).await?;
     socket.set_nodelay(true)?;
     let (mut sender, connection) = h2::client::handshake(socket).await?;
-    let shared = state.clone();
-    tokio::task::spawn_local(async move {
-        // How it ended is told by its streams.
-        let _ = connection.await;
-        drop(shared);
-    });
+    // How it ended is told by its streams.
+    tokio::task::spawn_local(async move { connection.await.unwrap_or_default() });
     for _ in 0..streams {
         sender = sender.ready().await?;
         let request = http::Request::get(format!("http://{}{}", target.address, target.path(0)))
