@@ -121,18 +121,12 @@ impl Load {
 
     /// # Errors
     /// The server cannot be reached.
-    pub fn publishers(
-        &mut self,
-        target: &Target,
-        manner: Manner,
-        topic: &str,
-        size: usize,
-    ) -> Result<()> {
+    pub fn publishers(&mut self, target: &Target, manner: Manner, topic: &str) -> Result<()> {
         let numbering = self.tally.numbering();
         for number in 0..numbering.publishers {
             let token = Token(PUBLISHERS + self.publishers.len());
             let registry = self.poll.registry();
-            let publisher = Publisher::connect(target, manner, topic, size, registry, token)?;
+            let publisher = Publisher::connect(target, manner, topic, registry, token)?;
             self.publishers
                 .push((publisher, Turns::new(numbering, number, 0)));
         }

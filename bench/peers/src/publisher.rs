@@ -40,6 +40,14 @@ pub enum Manner {
     },
 }
 
+impl Manner {
+    /// As all rows with one stream of lines have it.
+    pub const LINES: Self = Self::Lines {
+        window: 8192,
+        chunk: 512,
+    };
+}
+
 impl Publisher {
     /// # Errors
     /// The server cannot be reached.
@@ -47,7 +55,6 @@ impl Publisher {
         target: &Target,
         manner: Manner,
         topic: &str,
-        size: usize,
         registry: &Registry,
         token: Token,
     ) -> Result<Self> {
@@ -57,9 +64,9 @@ impl Publisher {
         let mut stream = TcpStream::from_std(stream);
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let (speech, out) = match manner {
-            Manner::Events => (Speech::Events(Exchange::new(target, size)), Vec::new()),
+            Manner::Events => (Speech::Events(Exchange::new(target)), Vec::new()),
             Manner::Lines { window, chunk } => {
-                let lines = Lines::new(topic, size);
+                let lines = Lines::new(topic);
                 let speech = Speech::Lines {
                     lines,
                     window,

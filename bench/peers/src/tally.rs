@@ -13,6 +13,12 @@ pub struct Numbering {
 }
 
 impl Numbering {
+    /// One publisher of one topic.
+    pub const ONE: Self = Self {
+        topics: 1,
+        publishers: 1,
+    };
+
     /// Sequences of one kind are so far apart.
     fn stride(self) -> u64 {
         if self.topics > 1 {
