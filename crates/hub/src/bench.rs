@@ -202,7 +202,7 @@ impl Measure {
                     let request = door
                         .events_absolute(&query)
                         .header(ACCEPT, "text/event-stream");
-                    request.body(Empty::new()).ok()
+                    request.body(Empty::new())
                 };
                 let (run, entrance) = (self.run.clone(), entrance.clone());
                 spawn_local(http2::follow(run, entrance, first..last, request));
