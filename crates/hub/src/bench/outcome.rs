@@ -9,6 +9,7 @@ use super::{
     plan::Plan,
     run::{Run, Tally},
 };
+use crate::span;
 
 /// Thousandths within which latencies are told.
 const SHARES: [(&str, u64); 4] = [("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999)];
@@ -32,7 +33,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn new(run: &Run, url: String, opened_in: Duration, began_ns: u64) -> Self {
+    pub(crate) fn new(
+        run: &Run,
+        url: String,
+        opened_in: Duration,
+        began_ns: u64,
+        busy_percent: u64,
+    ) -> Self {
         Self {
             url,
             plan: run.plan.clone(),
@@ -42,7 +49,7 @@ impl Outcome {
             owed: run.owed(),
             lost: run.lost(),
             missed: run.missed(),
-            busy_percent: 0,
+            busy_percent,
         }
     }
 
@@ -90,7 +97,7 @@ impl Outcome {
             "http": if plan.http2 { "2" } else { "1.1" },
             "subscribers": plan.subscribers, "topics": plan.topics,
             "publishers": plan.publishers, "size": plan.size,
-            "opened_ms": u64::try_from(self.opened_in.as_millis()).unwrap_or(u64::MAX),
+            "opened_ms": span::millis(self.opened_in),
             "published": tally.published, "publish_ms": self.publish_ns() / 1_000_000,
             "published_per_s": per_second(tally.published, self.publish_ns()),
             "busy_answers": tally.busy,
@@ -175,7 +182,7 @@ fn table(f: &mut fmt::Formatter<'_>, tally: &Tally) -> fmt::Result {
 }
 
 fn latencies(times: &Histogram) -> Value {
-    let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let us = span::micros;
     json!({
         "p50": us(times.within(500)), "p90": us(times.within(900)), "p99": us(times.within(990)),
         "p999": us(times.within(999)), "max": us(times.max()),
