@@ -66,9 +66,23 @@ impl Outcome {
             (self.lost, "lost"),
             (doubled, "doubled"),
             (out_of_order, "out of order"),
-            (gaps, "gaps announced"),
-            (closed as u64, "streams cut"),
-            (self.missed, "missed by them"),
+            (
+                gaps,
+                if gaps == 1 {
+                    "gap announced"
+                } else {
+                    "gaps announced"
+                },
+            ),
+            (
+                closed as u64,
+                if closed == 1 {
+                    "stream cut"
+                } else {
+                    "streams cut"
+                },
+            ),
+            (self.missed, "missed thereby"),
         ];
         let faults: Vec<String> = faults
             .iter()
@@ -275,12 +289,9 @@ mod tests {
         outcome.lost = 3;
         outcome.tally.closed = 1;
         outcome.busy_percent = 99;
-        assert_eq!(outcome.fault().as_deref(), Some("3 lost, 1 streams cut"));
+        assert_eq!(outcome.fault().as_deref(), Some("3 lost, 1 stream cut"));
         let told = outcome.to_string();
-        assert!(
-            told.contains("faults       3 lost, 1 streams cut"),
-            "{told}"
-        );
+        assert!(told.contains("faults       3 lost, 1 stream cut"), "{told}");
         assert!(told.contains("may be the bound"), "{told}");
     }
 }
