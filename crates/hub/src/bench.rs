@@ -31,7 +31,7 @@ use tokio::{
 };
 
 use self::{
-    outcome::{Outcome, counted, ms, per_second},
+    outcome::{Outcome, ms, per_second},
     plan::{Plan, STREAMS_PER_CONNECTION},
     publisher::Pace,
     run::{Busy, Run},
@@ -41,6 +41,7 @@ use crate::{
     arguments::Bench,
     client::{Connection, Door, Refusal, root_cause},
     failure::{Code, Failure},
+    notice::counted,
     open_files,
     status_line::StatusLine,
 };

@@ -7,6 +7,7 @@ use std::{
     error::Error,
     io::{self, BufWriter, IsTerminal, Write, stdout},
     path::Path,
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -21,6 +22,7 @@ use crate::{
     arguments::{Inspected, Log},
     failure::Failure,
     notice, size,
+    status_line::StatusLine,
 };
 
 /// Looks into a log.
@@ -58,15 +60,23 @@ struct Verdict<'a> {
 fn run_verify(inspected: &Inspected) -> Result<(), Failure> {
     let storage = storage(&inspected.dir)?;
     let (mut out, mut printed) = (stdout(), Ok(()));
-    let mut progress = Progress::default();
-    let mut progress = |report: &SegmentReport| {
-        progress.read(&report.name, report.bytes);
+    let mut progress = Progress::new();
+    // Who reads along on stdout sees each segment there.
+    let is_told = out.is_terminal();
+    let (mut segments, mut bytes) = (0_u64, 0_u64);
+    let mut tell = |report: &SegmentReport| {
+        segments += 1;
+        bytes += report.bytes;
+        if !is_told {
+            progress.tell(segments, "segment", bytes);
+        }
         if printed.is_ok() {
             printed = print_segment(&mut out, &Segment::from(report), inspected.json);
         }
     };
-    let report =
-        verify(&storage, &mut progress).map_err(|error| unreadable(&inspected.dir, &error))?;
+    let report = verify(&storage, &mut tell);
+    progress.line.clear();
+    let report = report.map_err(|error| unreadable(&inspected.dir, &error))?;
     let dir = inspected.dir.display();
     let verdict = Verdict::from(&report);
     printed
@@ -81,22 +91,22 @@ fn run_verify(inspected: &Inspected) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells a person at a terminal how far a long reading has come.
-#[derive(Default)]
+/// Tells now and then how far a long reading has come.
 struct Progress {
-    segments: u64,
-    bytes: u64,
+    line: StatusLine,
 }
 
 impl Progress {
-    fn read(&mut self, segment: &str, bytes: u64) {
-        self.segments += 1;
-        self.bytes += bytes;
-        if io::stderr().is_terminal() && !stdout().is_terminal() {
-            let (segments, bytes) = (self.segments, size::show(self.bytes));
-            notice::say(format_args!(
-                "tidings: read {segment}: {segments} segments, {bytes}"
-            ));
+    fn new() -> Self {
+        let line = StatusLine::new(Instant::now());
+        Self { line }
+    }
+
+    fn tell(&mut self, count: u64, what: &str, bytes: u64) {
+        if self.line.is_due(Instant::now()) {
+            let (read, bytes) = (notice::counted(count, what), size::show(bytes));
+            self.line
+                .show(format_args!("tidings: read {read}, {bytes}"));
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     plan::Plan,
     run::{Run, Tally},
 };
-use crate::span;
+use crate::{notice::counted, span};
 
 /// Thousandths within which latencies are told.
 const SHARES: [(&str, u64); 4] = [("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999)];
@@ -201,12 +201,6 @@ fn latencies(times: &Histogram) -> Value {
         "p50": us(times.within(500)), "p90": us(times.within(900)), "p99": us(times.within(990)),
         "p999": us(times.within(999)), "max": us(times.max()),
     })
-}
-
-/// A count and its noun.
-pub(crate) fn counted(count: u64, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
 }
 
 pub(crate) fn per_second(count: u64, ns: u64) -> u64 {
