@@ -26,11 +26,9 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
     ]);
     for kind in tools.servers(&[Kind::Floor, Kind::Nchan, Kind::Axum, Kind::Hub]) {
         let server = Server::start(kind, tools)?;
-        let process = server.process_id();
-        let mut arguments = vec!["--name", kind.name(), "--pid", &process];
-        arguments.extend(["--url", &server.subscribe, "--subs", subscribers]);
+        let mut arguments = vec!["--url", &server.subscribe, "--subs", subscribers];
         arguments.extend(["--idle", idle, "--beat", beat]);
-        let figures = tools.peer("fanout", &arguments)?;
+        let figures = tools.peer("fanout", &server, &arguments)?;
         table.row([
             kind.name().to_owned(),
             subscribers.to_owned(),
