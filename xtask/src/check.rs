@@ -32,6 +32,10 @@ fn lints() -> Result<()> {
     clippy(&["--workspace"])?;
     // The engine under shuttle is other code: its own primitives, its own test.
     clippy(&["--package", "tidings", "--features", "shuttle"])?;
+    lints_aside()
+}
+
+fn lints_aside() -> Result<()> {
     // One folder for what all of them depend on, the log above all.
     let target = repository::target()?.join("aside");
     for manifest in workspaces_aside() {
