@@ -305,15 +305,14 @@ fn time_of(unix_ms: u64) -> Option<Timestamp> {
 
 /// The log in this directory, for reading only.
 fn storage(dir: &Path) -> Result<DirectoryStorage, Failure> {
-    let no_log = |what: &str| {
-        let dir = dir.display();
-        Failure::failed(format!("{what} {dir}: give the --data directory of a hub"))
-    };
+    let shown = dir.display();
+    let no_log =
+        |what: String| Failure::failed(format!("{what}: give the --data directory of a hub"));
     match dir.metadata() {
         Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return Err(no_log("it is no directory:")),
+        Ok(_) => return Err(no_log(format!("{shown} is no directory"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(no_log("there is no directory"));
+            return Err(no_log(format!("there is no directory {shown}")));
         }
         Err(error) => return Err(unreadable(dir, &error)),
     }
@@ -324,7 +323,7 @@ fn storage(dir: &Path) -> Result<DirectoryStorage, Failure> {
     if records.next().is_none() {
         let report = verify(&storage, &mut |_| {}).map_err(|error| unreadable(dir, &error))?;
         if report.segments.is_empty() {
-            return Err(no_log("there is no log in"));
+            return Err(no_log(format!("there is no log in {shown}")));
         }
     }
     Ok(storage)
