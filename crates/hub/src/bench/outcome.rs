@@ -62,33 +62,18 @@ impl Outcome {
             closed,
             ..
         } = self.tally;
+        let plain = |count: u64, what: &str| (count, format!("{count} {what}"));
+        let noun = |count, noun, what: &str| (count, format!("{} {what}", counted(count, noun)));
         let faults = [
-            (self.lost, "lost"),
-            (doubled, "doubled"),
-            (out_of_order, "out of order"),
-            (
-                gaps,
-                if gaps == 1 {
-                    "gap announced"
-                } else {
-                    "gaps announced"
-                },
-            ),
-            (
-                closed as u64,
-                if closed == 1 {
-                    "stream cut"
-                } else {
-                    "streams cut"
-                },
-            ),
-            (self.missed, "missed thereby"),
+            plain(self.lost, "lost"),
+            plain(doubled, "doubled"),
+            plain(out_of_order, "out of order"),
+            noun(gaps, "gap", "announced"),
+            noun(closed as u64, "stream", "cut"),
+            plain(self.missed, "missed thereby"),
         ];
-        let faults: Vec<String> = faults
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
+        let faults = faults.into_iter().filter(|(count, _)| *count > 0);
+        let faults: Vec<String> = faults.map(|(_, told)| told).collect();
         (!faults.is_empty()).then(|| faults.join(", "))
     }
 

@@ -81,7 +81,7 @@ impl Run {
         count(&mut self.tally.borrow_mut());
     }
 
-    /// One of the sums; all of them are many to clone.
+    /// Something of the sums, without a copy of all times.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Tally) -> T) -> T {
         look(&self.tally.borrow())
     }
