@@ -26,7 +26,7 @@ use self::tools::Tools;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Only these [default: all]
+    /// Only these [default: all; none with --plots]
     #[arg(value_enum)]
     rows: Vec<Row>,
     /// A short run, to see that everything works; its figures mean little

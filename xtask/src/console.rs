@@ -8,8 +8,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
+use crate::deadline;
 use crate::hub::{Hub, Setup};
-use crate::{deadline, repository};
+use crate::repository::{self, Build};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const TOPIC: &str = "orders";
@@ -24,21 +25,6 @@ const PUBLISHED: [(&str, &str); 4] = [
     ("Zürich 21 °C, 東京 27 °C", "weather"),
     ("<b>not bold</b> & not lost", ""),
 ];
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
-    /// The Cargo profile that the hub is built with
-    #[arg(long, default_value = "quick")]
-    profile: String,
-}
-
-impl Options {
-    pub(crate) fn with_profile(profile: &str) -> Self {
-        Self {
-            profile: profile.to_owned(),
-        }
-    }
-}
 
 type Check = (&'static str, fn(&mut Console) -> Result<()>);
 
@@ -62,9 +48,9 @@ const CHECKS: [Check; 8] = [
     ("the page fits a desktop and a phone", Console::fits),
 ];
 
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(build: &Build) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let binary = repository::build_hub(&options.profile)?;
+    let binary = build.hub()?;
     let hub = Hub::start(Setup::new(&binary, folder.path())?)?;
     let mut console = Console {
         hub,

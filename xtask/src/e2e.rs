@@ -21,7 +21,8 @@ use self::publisher::Publisher;
 use self::report::Report;
 use self::tally::Tally;
 use crate::hub::{Hub, Setup};
-use crate::{deadline, packages, process, repository};
+use crate::repository::Build;
+use crate::{deadline, packages, process};
 
 const TOPIC: &str = "lines";
 const EVENTS: &str = "/events?topic=lines&from=earliest";
@@ -39,19 +40,17 @@ pub(crate) struct Options {
     /// Without the page in Chromium
     #[arg(long)]
     no_browser: bool,
-    /// The Cargo profile that the hub is built with
-    #[arg(long, default_value = "quick")]
-    profile: String,
+    #[command(flatten)]
+    build: Build,
 }
 
 impl Options {
     pub(crate) fn short(lines: usize, profile: &str) -> Self {
-        let profile = profile.to_owned();
         Self {
             lines,
             kills: 3,
             no_browser: false,
-            profile,
+            build: Build::with_profile(profile),
         }
     }
 }
@@ -62,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "too few lines for so many kills"
     );
     packages::ensure(&[packages::CURL])?;
-    let binary = repository::build_hub(&options.profile)?;
+    let binary = options.build.hub()?;
     let folder = tempfile::tempdir().context("could not make a folder for the hub")?;
     let outcome = Scene::set(options, &binary, folder.path()).and_then(Scene::play);
     if outcome.is_err() {

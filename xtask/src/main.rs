@@ -36,9 +36,9 @@ enum Verb {
     /// e2e and torture, the instructions
     Test,
     /// The console page in a real browser, with screenshots in target/screenshots
-    Console(console::Options),
+    Console(repository::Build),
     /// The hub behind a real nginx: nothing is held back
-    Proxy(proxy::Options),
+    Proxy(repository::Build),
     /// The main job on real input, with kill -9 in the middle
     E2e(e2e::Options),
     /// kill -9 in a loop under load; receipts, followers and the log on disk are compared
@@ -66,8 +66,8 @@ fn run() -> anyhow::Result<()> {
     match Verb::parse() {
         Verb::Check => check::run(),
         Verb::Test => test::run(),
-        Verb::Console(options) => console::run(&options),
-        Verb::Proxy(options) => proxy::run(&options),
+        Verb::Console(build) => console::run(&build),
+        Verb::Proxy(build) => proxy::run(&build),
         Verb::E2e(options) => e2e::run(&options),
         Verb::Torture(options) => torture::run(&options),
         Verb::Instructions => instructions::run(),

@@ -12,29 +12,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::hub::{Hub, LOOPBACK, Setup, free_port};
-use crate::{deadline, packages, process, repository};
+use crate::repository::Build;
+use crate::{deadline, packages, process};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
-    /// The Cargo profile that the hub is built with
-    #[arg(long, default_value = "quick")]
-    profile: String,
-}
-
-impl Options {
-    pub(crate) fn with_profile(profile: &str) -> Self {
-        Self {
-            profile: profile.to_owned(),
-        }
-    }
-}
-
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(build: &Build) -> Result<()> {
     packages::ensure(&[packages::NGINX, packages::CURL])?;
     let folder = tempfile::tempdir()?;
-    let binary = repository::build_hub(&options.profile)?;
+    let binary = build.hub()?;
     let hub = Hub::start(Setup::new(&binary, folder.path())?)?;
     let nginx = Nginx::start(&hub, folder.path())?;
     each_event_arrives_at_once(&hub, &nginx, "plain", &[])?;

@@ -52,6 +52,26 @@ pub(crate) fn package_folders() -> Result<Vec<PathBuf>> {
     Ok(folders.into_iter().map(|(_, folder)| folder).collect())
 }
 
+/// How the hub is built for a verb.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Build {
+    /// The Cargo profile that the hub is built with
+    #[arg(long, default_value = "quick")]
+    profile: String,
+}
+
+impl Build {
+    pub(crate) fn with_profile(profile: &str) -> Self {
+        let profile = profile.to_owned();
+        Self { profile }
+    }
+
+    /// Builds it and answers where it is.
+    pub(crate) fn hub(&self) -> Result<PathBuf> {
+        build_hub(&self.profile)
+    }
+}
+
 /// Builds the `tidings` binary and answers where it is.
 pub(crate) fn build_hub(profile: &str) -> Result<PathBuf> {
     process::run(cargo().args(["build", "--package", "tidings-hub", "--profile", profile]))?;

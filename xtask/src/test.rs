@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::repository::Build;
 use crate::{check, console, e2e, instructions, packages, process, proxy, repository, torture};
 
 /// Enough for three kills at different places, and a few seconds.
@@ -26,8 +27,8 @@ pub(crate) fn run() -> Result<()> {
     workspace()?;
     interleavings()?;
     instructions::run()?;
-    console::run(&console::Options::with_profile(PROFILE))?;
-    proxy::run(&proxy::Options::with_profile(PROFILE))?;
+    console::run(&Build::with_profile(PROFILE))?;
+    proxy::run(&Build::with_profile(PROFILE))?;
     e2e::run(&e2e::Options::short(E2E_LINES, PROFILE))?;
     let torture = torture::Options::short(TORTURE_ROUNDS, PROFILE);
     torture::run(&torture.clone().with_interval())?;

@@ -27,9 +27,10 @@ use self::judge::Judge;
 use self::ledger::{Ledger, Look};
 use self::plan::{MANNERS, Plan, Random};
 use self::publisher::Publisher;
+use crate::deadline;
 use crate::hub::{self, Hub, Setup};
+use crate::repository::Build;
 use crate::table::Table;
-use crate::{deadline, repository};
 
 /// So small that segments of an eighth of it are sealed and forgotten all the time, and so large
 /// that no round can outrun it: each event is looked at before it is forgotten.
@@ -62,9 +63,8 @@ pub(crate) struct Options {
     /// Keep the log on a small disk that runs full now and then; needs the right to mount one
     #[arg(long)]
     full_disk: bool,
-    /// The Cargo profile that the hub is built with
-    #[arg(long, default_value = "quick")]
-    profile: String,
+    #[command(flatten)]
+    build: Build,
     /// A hub that is built already
     #[arg(long)]
     hub: Option<std::path::PathBuf>,
@@ -84,7 +84,7 @@ impl Options {
             seed: None,
             durability: Durability::Always,
             full_disk: false,
-            profile: profile.to_owned(),
+            build: Build::with_profile(profile),
             hub: None,
         }
     }
@@ -107,7 +107,7 @@ impl Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let binary = match &options.hub {
         Some(hub) => hub.canonicalize().context("there is no such hub")?,
-        None => repository::build_hub(&options.profile)?,
+        None => options.build.hub()?,
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let seed = options.seed.unwrap_or(u64::from(now.subsec_nanos()));

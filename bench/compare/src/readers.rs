@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tidings_log::{Options, Reader};
 
 use crate::disk;
-use crate::figures::{count, median, time};
+use crate::figures::{count, median, percentile, time};
 use crate::load;
 use crate::log::{Log, Only, read};
 use crate::stores::Kind;
@@ -149,14 +149,4 @@ impl Crowd<'_> {
         }
         Ok(())
     }
-}
-
-/// What all but so few of the values are within.
-pub fn percentile(mut values: Vec<f64>, part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let place = (values.len() as f64 * part) as usize;
-    values
-        .get(place.min(values.len().saturating_sub(1)))
-        .copied()
-        .unwrap_or(f64::NAN)
 }

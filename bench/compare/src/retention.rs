@@ -7,9 +7,8 @@ use anyhow::Result;
 use tidings_log::{Options, Retention, TopicRetention, Topics};
 
 use crate::disk;
-use crate::figures::{count, time};
+use crate::figures::{count, percentile, time};
 use crate::log::Log;
-use crate::readers::percentile;
 use crate::table::Table;
 use crate::workload::{BUSY, Workload};
 

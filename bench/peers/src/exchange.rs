@@ -1,23 +1,21 @@
 use anyhow::{Context, Result, ensure};
 
-use crate::{Target, now_ns, write_data};
+use crate::{DATA_BYTES, Target, now_ns, write_data};
 
 /// One publisher's requests and answers over HTTP/1.1, without the socket: an event in each
 /// request, which is answered before the next.
 #[derive(Debug)]
 pub struct Exchange {
     target: Target,
-    size: usize,
     answer: Vec<u8>,
     sent_ns: u64,
 }
 
 impl Exchange {
     #[must_use]
-    pub fn new(target: &Target, size: usize) -> Self {
+    pub fn new(target: &Target) -> Self {
         Self {
             target: target.clone(),
-            size,
             answer: Vec::new(),
             sent_ns: 0,
         }
@@ -27,8 +25,8 @@ impl Exchange {
     pub fn request(&mut self, sequence: u64, topic: u64, into: &mut Vec<u8>) {
         let (path, address) = (self.target.path(topic), self.target.address);
         self.sent_ns = now_ns();
-        let mut data = Vec::with_capacity(self.size);
-        write_data(&mut data, sequence, self.sent_ns, self.size);
+        let mut data = Vec::with_capacity(DATA_BYTES);
+        write_data(&mut data, sequence, self.sent_ns);
         let length = data.len();
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: text/plain\r\n\

@@ -14,8 +14,8 @@ pub struct Follower {
     state: State,
     scanner: Scanner,
     progress: Progress,
-    /// Bytes of the stream after its head.
-    pub bytes: u64,
+    /// Whether anything of the stream came since this was last set to `false`.
+    pub heard: bool,
 }
 
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Follower {
             state: State::Connecting(request),
             scanner: Scanner::default(),
             progress: Progress::new(numbering),
-            bytes: 0,
+            heard: false,
         })
     }
 
@@ -91,8 +91,7 @@ impl Follower {
 
     fn take(&mut self, piece: &[u8], tally: &mut Tally, before: Change) -> Change {
         let State::Asked(head) = &mut self.state else {
-            self.bytes += piece.len() as u64;
-            tally.read(&mut self.scanner, &mut self.progress, piece);
+            self.read(piece, tally);
             return before;
         };
         head.extend_from_slice(piece);
@@ -105,8 +104,13 @@ impl Follower {
             return Change::Refused;
         }
         self.state = State::Following;
-        tally.read(&mut self.scanner, &mut self.progress, &head[end + 4..]);
+        self.read(&head[end + 4..], tally);
         Change::Ready
+    }
+
+    fn read(&mut self, piece: &[u8], tally: &mut Tally) {
+        self.heard |= !piece.is_empty();
+        tally.read(&mut self.scanner, &mut self.progress, piece);
     }
 
     fn leave(&mut self) -> Change {

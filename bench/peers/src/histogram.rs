@@ -30,10 +30,6 @@ impl Histogram {
         self.count += other.count;
     }
 
-    pub fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count

@@ -3,13 +3,12 @@ use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{Target, now_ns, write_data};
+use crate::{DATA_BYTES, Target, now_ns, write_data};
 
 /// A stream of NDJSON and its receipts, without the socket.
 #[derive(Debug)]
 pub struct Lines {
     topic: String,
-    size: usize,
     /// When each line without a receipt was sent.
     sent: VecDeque<u64>,
     head_passed: bool,
@@ -18,10 +17,9 @@ pub struct Lines {
 
 impl Lines {
     #[must_use]
-    pub fn new(topic: &str, size: usize) -> Self {
+    pub fn new(topic: &str) -> Self {
         Self {
             topic: topic.to_owned(),
-            size,
             sent: VecDeque::new(),
             head_passed: false,
             answer: Vec::new(),
@@ -48,11 +46,11 @@ impl Lines {
     /// So many lines as one chunk, with the sequences that `next` gives.
     pub fn chunk(&mut self, count: usize, mut next: impl FnMut() -> u64, into: &mut Vec<u8>) {
         let sent_ns = now_ns();
-        let mut lines = Vec::with_capacity(count * (self.size + 64));
+        let mut lines = Vec::with_capacity(count * (DATA_BYTES + 64));
         for _ in 0..count {
             // Writing to memory cannot fail.
             let _ = write!(lines, r#"{{"topic":"{}","data":""#, self.topic);
-            write_data(&mut lines, next(), sent_ns, self.size);
+            write_data(&mut lines, next(), sent_ns);
             lines.extend_from_slice(b"\"}\n");
         }
         let _ = write!(into, "{:x}\r\n", lines.len());

@@ -17,7 +17,6 @@ pub struct Load {
     buffer: Vec<u8>,
     followers: Vec<Follower>,
     publishers: Vec<(Publisher, Turns)>,
-    manner: Manner,
     pub tally: Tally,
     /// From sending an event to its receipt.
     pub receipts: Histogram,
@@ -48,7 +47,6 @@ impl Load {
             buffer: vec![0; 1 << 18],
             followers: Vec::new(),
             publishers: Vec::new(),
-            manner: Manner::Events,
             tally: Tally::new(numbering),
             receipts: Histogram::default(),
             ready: 0,
@@ -108,28 +106,27 @@ impl Load {
         Ok(())
     }
 
-    /// How many followers have been sent more than `bytes` after their heads.
-    #[must_use]
-    pub fn followers_beyond(&self, bytes: u64) -> usize {
+    /// Only reads, for so long; answers how many followers were sent anything meanwhile.
+    ///
+    /// # Errors
+    /// The poll itself fails.
+    pub fn listen(&mut self, time: Duration) -> Result<usize> {
+        for follower in &mut self.followers {
+            follower.heard = false;
+        }
+        self.wait(time)?;
         let followers = self.followers.iter();
-        followers.filter(|follower| follower.bytes > bytes).count()
+        Ok(followers.filter(|follower| follower.heard).count())
     }
 
     /// # Errors
     /// The server cannot be reached.
-    pub fn publishers(
-        &mut self,
-        target: &Target,
-        manner: Manner,
-        topic: &str,
-        size: usize,
-    ) -> Result<()> {
+    pub fn publishers(&mut self, target: &Target, manner: Manner, topic: &str) -> Result<()> {
         let numbering = self.tally.numbering();
-        self.manner = manner;
         for number in 0..numbering.publishers {
             let token = Token(PUBLISHERS + self.publishers.len());
             let registry = self.poll.registry();
-            let publisher = Publisher::connect(target, manner, topic, size, registry, token)?;
+            let publisher = Publisher::connect(target, manner, topic, registry, token)?;
             self.publishers
                 .push((publisher, Turns::new(numbering, number, 0)));
         }
@@ -174,7 +171,7 @@ impl Load {
         let mut sent: Vec<Turn> = Vec::new();
         for (publisher, turns) in &mut self.publishers {
             sent.clear();
-            let room = publisher.room(self.manner);
+            let room = publisher.room();
             while let Some(turn) = turns.peek().filter(|_| sent.len() < room) {
                 let due = (turn.sequence - first)
                     .saturating_mul(1_000_000_000)

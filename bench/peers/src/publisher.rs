@@ -13,7 +13,6 @@ pub struct Publisher {
     speech: Speech,
     out: Vec<u8>,
     written: usize,
-    pub answered: u64,
     busy: bool,
 }
 
@@ -21,8 +20,13 @@ pub struct Publisher {
 enum Speech {
     /// A request for each event.
     Events(Exchange),
-    /// One request whose body is a stream of lines.
-    Lines(Lines),
+    /// One request whose body is a stream of lines: at most so many without a receipt, so many at
+    /// once.
+    Lines {
+        lines: Lines,
+        window: usize,
+        chunk: usize,
+    },
 }
 
 /// How a publisher speaks.
@@ -36,6 +40,14 @@ pub enum Manner {
     },
 }
 
+impl Manner {
+    /// As all rows with one stream of lines have it.
+    pub const LINES: Self = Self::Lines {
+        window: 8192,
+        chunk: 512,
+    };
+}
+
 impl Publisher {
     /// # Errors
     /// The server cannot be reached.
@@ -43,7 +55,6 @@ impl Publisher {
         target: &Target,
         manner: Manner,
         topic: &str,
-        size: usize,
         registry: &Registry,
         token: Token,
     ) -> Result<Self> {
@@ -53,28 +64,37 @@ impl Publisher {
         let mut stream = TcpStream::from_std(stream);
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let (speech, out) = match manner {
-            Manner::Events => (Speech::Events(Exchange::new(target, size)), Vec::new()),
-            Manner::Lines { .. } => (Speech::Lines(Lines::new(topic, size)), Lines::head(target)),
+            Manner::Events => (Speech::Events(Exchange::new(target)), Vec::new()),
+            Manner::Lines { window, chunk } => {
+                let lines = Lines::new(topic);
+                let speech = Speech::Lines {
+                    lines,
+                    window,
+                    chunk,
+                };
+                (speech, Lines::head(target))
+            }
         };
         Ok(Self {
             stream,
             speech,
             out,
             written: 0,
-            answered: 0,
             busy: false,
         })
     }
 
     /// How many events it can take now.
     #[must_use]
-    pub fn room(&self, manner: Manner) -> usize {
-        match (&self.speech, manner) {
-            (Speech::Lines(lines), Manner::Lines { window, chunk }) if self.out.is_empty() => {
-                chunk.min(window.saturating_sub(lines.unanswered()))
-            }
-            (Speech::Events(_), _) => usize::from(!self.busy),
-            _ => 0,
+    pub fn room(&self) -> usize {
+        match &self.speech {
+            Speech::Events(_) => usize::from(!self.busy),
+            Speech::Lines { .. } if !self.out.is_empty() => 0,
+            Speech::Lines {
+                lines,
+                window,
+                chunk,
+            } => *chunk.min(&window.saturating_sub(lines.unanswered())),
         }
     }
 
@@ -90,7 +110,7 @@ impl Publisher {
                     exchange.request(turn.sequence, turn.topic, &mut self.out);
                 }
             }
-            Speech::Lines(lines) => {
+            Speech::Lines { lines, .. } => {
                 let mut sequences = turns.iter().map(|turn| turn.sequence);
                 let next = || sequences.next().unwrap_or_default();
                 lines.chunk(turns.len(), next, &mut self.out);
@@ -104,7 +124,7 @@ impl Publisher {
     pub fn is_done(&self) -> bool {
         match &self.speech {
             Speech::Events(_) => !self.busy,
-            Speech::Lines(lines) => lines.unanswered() == 0,
+            Speech::Lines { lines, .. } => lines.unanswered() == 0,
         }
     }
 
@@ -132,15 +152,11 @@ impl Publisher {
             Speech::Events(exchange) => {
                 if let Some(took_ns) = exchange.take(piece)? {
                     self.busy = false;
-                    self.answered += 1;
                     times.add(took_ns);
                 }
                 Ok(())
             }
-            Speech::Lines(lines) => lines.take(piece, |took_ns| {
-                self.answered += 1;
-                times.add(took_ns);
-            }),
+            Speech::Lines { lines, .. } => lines.take(piece, |took_ns| times.add(took_ns)),
         }
     }
 

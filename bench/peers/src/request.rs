@@ -35,7 +35,7 @@ pub fn post(target: &Target, body: &Value) -> Result<Value> {
 ///
 /// # Errors
 /// As [`post`].
-pub fn fill(target: &Target, topic: &str, count: u64, size: usize) -> Result<String> {
+pub fn fill(target: &Target, topic: &str, count: u64) -> Result<String> {
     let event = |data: &str| json!({ "topic": topic, "data": data });
     let first = post(target, &event("before all others"))?;
     let first = first.get("id").and_then(Value::as_str);
@@ -43,7 +43,7 @@ pub fn fill(target: &Target, topic: &str, count: u64, size: usize) -> Result<Str
     for from in (0..count).step_by(BATCH as usize) {
         let batch = (from..count.min(from + BATCH)).map(|sequence| {
             let mut data = Vec::new();
-            write_data(&mut data, sequence, crate::now_ns(), size);
+            write_data(&mut data, sequence, crate::now_ns());
             event(&String::from_utf8_lossy(&data))
         });
         post(target, &batch.collect())?;

@@ -13,6 +13,12 @@ pub struct Numbering {
 }
 
 impl Numbering {
+    /// One publisher of one topic.
+    pub const ONE: Self = Self {
+        topics: 1,
+        publishers: 1,
+    };
+
     /// Sequences of one kind are so far apart.
     fn stride(self) -> u64 {
         if self.topics > 1 {
@@ -87,17 +93,11 @@ impl Tally {
     }
 
     /// Reads a piece of a follower's stream.
-    pub fn read(
-        &mut self,
-        scanner: &mut crate::Scanner,
-        progress: &mut Progress,
-        piece: &[u8],
-    ) -> u64 {
-        let (before, now) = (self.delivered, now_ns());
+    pub fn read(&mut self, scanner: &mut crate::Scanner, progress: &mut Progress, piece: &[u8]) {
+        let now = now_ns();
         scanner.scan(piece, |sequence, sent_ns| {
             self.take(progress, sequence, sent_ns, now);
         });
-        self.delivered - before
     }
 
     /// What it came to, where `expected` deliveries were owed, after `seconds`.

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Error, Result};
 
-/// `http://ADDRESS:PORT/PATH`. `{t}` and `{te}` in the path are the topic.
+/// `http://ADDRESS:PORT/PATH`. `{t}` in the path is the topic.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub address: SocketAddr,
@@ -37,7 +37,7 @@ impl FromStr for Target {
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         Ok(Self {
             address: host.parse().context("want an IP address and a port")?,
-            path: format!("/{path}").replace("{te}", "{t}"),
+            path: format!("/{path}"),
         })
     }
 }

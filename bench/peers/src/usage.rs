@@ -35,6 +35,14 @@ impl Usage {
         })
     }
 
+    /// Of this process.
+    ///
+    /// # Errors
+    /// There is no /proc.
+    pub fn own() -> Result<Self> {
+        Self::of(std::process::id())
+    }
+
     #[must_use]
     pub fn cpu_s(&self) -> f64 {
         self.user_s + self.system_s

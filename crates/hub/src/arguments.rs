@@ -30,6 +30,23 @@ Exit codes:
 
 Stdout has only results; all else is on stderr.";
 
+const BENCH_EXIT_CODES: &str = "\
+Exit codes:
+  0  done, and nothing was lost, doubled, out of order, cut or announced as a gap
+  1  something was, or it failed
+  2  the command line makes no sense
+  3  the hub could not be reached, or went away in the middle
+
+Stdout has only the result; all else is on stderr.";
+
+const LOG_EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed, or verify, dump or stats found damage
+  2  the command line makes no sense
+
+Stdout has only results; all else is on stderr.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the hub
@@ -42,10 +59,10 @@ pub(crate) enum Command {
     #[command(after_help = EXIT_CODES)]
     Subscribe(Subscribe),
     /// Measure a hub: many subscribers, publishers, and a check of every delivery
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = BENCH_EXIT_CODES)]
     Bench(Bench),
     /// Look into a log on disk, also while a hub runs on it; or repair it
-    #[command(subcommand, after_help = EXIT_CODES)]
+    #[command(subcommand, after_help = LOG_EXIT_CODES)]
     Log(Log),
 }
 
@@ -242,8 +259,7 @@ pub(crate) struct Subscribe {
     pub(crate) client: Client,
 }
 
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
+const ABOUT_BENCH: &str = "\
 The subscribers are let in first. Then events are published, and each is looked for at each of its
 subscribers: lost, doubled or out of order, and how long after it was sent. The events are kept by
 the hub like all others; their topics (bench/…) are new ones for each run, so nobody else is told.
@@ -255,11 +271,10 @@ Examples:
   tidings bench --subscribers 2000 --topics 2000 --rate 500
   tidings bench --subscribers 20000 --http2 --json       100 streams share a connection
 
-The result is on stdout, progress on stderr. Ctrl-C ends it early and still prints the result;
-twice does not wait for what is under way.
+Ctrl-C ends it early and still prints the result; twice does not wait for what is under way.";
 
-Exit codes: 0 done, and nothing was lost, doubled, out of order or cut; 1 something was; 2 usage;
-3 the hub could not be reached, or went away in the middle")]
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("{ABOUT_BENCH}\n\n{BENCH_EXIT_CODES}"))]
 pub(crate) struct Bench {
     /// Subscribers, shared out among the topics
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
@@ -292,25 +307,25 @@ pub(crate) struct Bench {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Log {
     /// Read every record and check it
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = LOG_EXIT_CODES)]
     Verify(Inspected),
     /// Print every record
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = LOG_EXIT_CODES)]
     Dump(Inspected),
     /// Read every record and count them by topic
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = LOG_EXIT_CODES)]
     Stats(Inspected),
     /// Make a damaged log whole again, as far as it can be read; not while a hub runs on it
     ///
     /// What cannot be read is left out, and subscribers that ask for it are told. Nothing is deleted:
     /// each file that is written anew stays in the directory under another name.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = LOG_EXIT_CODES)]
     Repair(Repairing),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Repairing {
-    /// The hub's data directory
+    /// The hub's data directory, which `tidings serve --data` names: ./tidings-data by default
     pub(crate) dir: PathBuf,
     /// Only say what would be done
     #[arg(long)]
@@ -319,7 +334,7 @@ pub(crate) struct Repairing {
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspected {
-    /// The hub's data directory
+    /// The hub's data directory, which `tidings serve --data` names: ./tidings-data by default
     pub(crate) dir: PathBuf,
     /// Print JSON, an object per line
     #[arg(long)]

@@ -31,7 +31,7 @@ use tokio::{
 };
 
 use self::{
-    outcome::{Outcome, counted, ms, per_second},
+    outcome::{Outcome, ms, per_second},
     plan::{Plan, STREAMS_PER_CONNECTION},
     publisher::Pace,
     run::{Busy, Run},
@@ -41,6 +41,7 @@ use crate::{
     arguments::Bench,
     client::{Connection, Door, Refusal, root_cause},
     failure::{Code, Failure},
+    notice::counted,
     open_files,
     status_line::StatusLine,
 };
@@ -71,7 +72,6 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Failure> {
         door: Rc::new(door),
         interrupts: Rc::default(),
         line: StatusLine::new(Instant::now()),
-        busy: Busy::begin(),
     };
     let (outcome, failure) = LocalSet::new().block_on(&runtime, measure.run())?;
     print(&outcome, bench.json)?;
@@ -98,7 +98,6 @@ struct Measure {
     /// How often somebody has pressed Ctrl-C.
     interrupts: Rc<Cell<u32>>,
     line: StatusLine,
-    busy: Busy,
 }
 
 impl Measure {
@@ -108,14 +107,12 @@ impl Measure {
         let opening = Instant::now();
         self.open().await?;
         let opened_in = opening.elapsed();
-        self.busy = Busy::begin();
-        let began_ns = self.run.now_ns();
+        let (busy, began_ns) = (Busy::begin(), self.run.now_ns());
         self.publish(began_ns).await;
         self.wait_for_deliveries(began_ns).await;
         self.line.clear();
         let url = self.door.url().to_string();
-        let mut outcome = Outcome::new(&self.run, url, opened_in, began_ns);
-        outcome.busy_percent = self.busy.percent();
+        let outcome = Outcome::new(&self.run, url, opened_in, began_ns, busy.percent());
         Ok((outcome, self.run.take_failure()))
     }
 
@@ -129,7 +126,7 @@ impl Measure {
         let (mut answered, mut progress) = (0, Instant::now());
         while answered < subscribers {
             sleep(LOOK_EVERY).await;
-            let (now_answered, ..) = self.run.state();
+            let now_answered = self.run.look(|tally| tally.answered);
             if now_answered > answered {
                 (answered, progress) = (now_answered, Instant::now());
             }
@@ -151,7 +148,7 @@ impl Measure {
             let what = "interrupted before anything was published";
             return Some(Failure::failed(what));
         }
-        if self.run.has_closed() {
+        if self.run.look(|tally| tally.closed) > 0 {
             return Some(Failure::failed(format!(
                 "the hub closed streams while {answered} of {subscribers} subscribers were let in: \
                  it may be full, or about to stop; take fewer --subscribers, or look at its log"
@@ -202,7 +199,7 @@ impl Measure {
                     let request = door
                         .events_absolute(&query)
                         .header(ACCEPT, "text/event-stream");
-                    request.body(Empty::new()).ok()
+                    request.body(Empty::new())
                 };
                 let (run, entrance) = (self.run.clone(), entrance.clone());
                 spawn_local(http2::follow(run, entrance, first..last, request));
@@ -238,7 +235,7 @@ impl Measure {
             let (run, door, pace) = (self.run.clone(), self.door.clone(), pace.clone());
             spawn_local(publisher::publish(run, door, pace, number));
         }
-        while self.run.state().2 > 0 && self.interrupts.get() < 2 {
+        while self.run.look(|tally| tally.publishing) > 0 && self.interrupts.get() < 2 {
             sleep(LOOK_EVERY).await;
             self.show(began_ns);
         }
@@ -249,7 +246,7 @@ impl Measure {
         let owed = self.run.owed();
         let (mut delivered, mut progress) = (0, Instant::now());
         while self.run.lost() > 0 && self.interrupts.get() < 2 {
-            let (_, now_delivered, _) = self.run.state();
+            let now_delivered = self.run.look(|tally| tally.delivered);
             if now_delivered > delivered {
                 (delivered, progress) = (now_delivered, Instant::now());
             }
@@ -260,7 +257,7 @@ impl Measure {
             self.show(began_ns);
         }
         // What comes once too often comes late; a moment costs little.
-        if self.run.state().1 >= owed {
+        if self.run.look(|tally| tally.delivered) >= owed {
             sleep(LOOK_EVERY).await;
         }
     }

@@ -9,4 +9,4 @@ mod refusal;
 pub(crate) use backoff::Backoff;
 pub(crate) use connection::{ConnectError, Connection, Door, root_cause};
 pub(crate) use patience::Patience;
-pub(crate) use refusal::Refusal;
+pub(crate) use refusal::{Refusal, foreign};

@@ -4,8 +4,10 @@ mod repair;
 mod stats;
 
 use std::{
+    error::Error,
     io::{self, BufWriter, IsTerminal, Write, stdout},
     path::Path,
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -20,6 +22,7 @@ use crate::{
     arguments::{Inspected, Log},
     failure::Failure,
     notice, size,
+    status_line::StatusLine,
 };
 
 /// Looks into a log.
@@ -57,21 +60,24 @@ struct Verdict<'a> {
 fn run_verify(inspected: &Inspected) -> Result<(), Failure> {
     let storage = storage(&inspected.dir)?;
     let (mut out, mut printed) = (stdout(), Ok(()));
-    let mut progress = Progress::default();
-    let mut progress = |report: &SegmentReport| {
-        progress.read(&report.name, report.bytes);
+    let mut progress = Progress::new();
+    // Who reads along on stdout sees each segment there.
+    let is_told = out.is_terminal();
+    let (mut segments, mut bytes) = (0_u64, 0_u64);
+    let mut tell = |report: &SegmentReport| {
+        segments += 1;
+        bytes += report.bytes;
+        if !is_told {
+            progress.tell(segments, "segment", bytes);
+        }
         if printed.is_ok() {
             printed = print_segment(&mut out, &Segment::from(report), inspected.json);
         }
     };
-    let report =
-        verify(&storage, &mut progress).map_err(|error| unreadable(&inspected.dir, &error))?;
+    let report = verify(&storage, &mut tell);
+    progress.line.clear();
+    let report = report.map_err(|error| unreadable(&inspected.dir, &error))?;
     let dir = inspected.dir.display();
-    if report.segments.is_empty() {
-        return Err(Failure::failed(format!(
-            "there is no log in {dir}: is it the --data of a hub?"
-        )));
-    }
     let verdict = Verdict::from(&report);
     printed
         .and_then(|()| print_verdict(&mut out, &verdict, inspected.json))
@@ -85,22 +91,22 @@ fn run_verify(inspected: &Inspected) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells a person at a terminal how far a long reading has come.
-#[derive(Default)]
+/// Tells now and then how far a long reading has come.
 struct Progress {
-    segments: u64,
-    bytes: u64,
+    line: StatusLine,
 }
 
 impl Progress {
-    fn read(&mut self, segment: &str, bytes: u64) {
-        self.segments += 1;
-        self.bytes += bytes;
-        if io::stderr().is_terminal() && !stdout().is_terminal() {
-            let (segments, bytes) = (self.segments, size::show(self.bytes));
-            notice::say(format_args!(
-                "tidings: read {segment}: {segments} segments, {bytes}"
-            ));
+    fn new() -> Self {
+        let line = StatusLine::new(Instant::now());
+        Self { line }
+    }
+
+    fn tell(&mut self, count: u64, what: &str, bytes: u64) {
+        if self.line.is_due(Instant::now()) {
+            let (read, bytes) = (notice::counted(count, what), size::show(bytes));
+            self.line
+                .show(format_args!("tidings: read {read}, {bytes}"));
         }
     }
 }
@@ -297,18 +303,48 @@ fn time_of(unix_ms: u64) -> Option<Timestamp> {
     Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()
 }
 
+/// The log in this directory, for reading only.
 fn storage(dir: &Path) -> Result<DirectoryStorage, Failure> {
-    if dir.is_dir() {
-        return Ok(DirectoryStorage::read_only(dir));
+    let shown = dir.display();
+    let no_log =
+        |what: String| Failure::failed(format!("{what}: give the --data directory of a hub"));
+    match dir.metadata() {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Err(no_log(format!("{shown} is no directory"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(no_log(format!("there is no directory {shown}")));
+        }
+        Err(error) => return Err(unreadable(dir, &error)),
     }
-    let dir = dir.display();
-    Err(Failure::failed(format!(
-        "{dir} is no directory: give the --data directory of a hub"
-    )))
+    let storage = DirectoryStorage::read_only(dir);
+    let mut records = dump(&storage).map_err(|error| unreadable(dir, &error))?;
+    // Where a record is, or what cannot be read, is a log. Without any, segments may be there all
+    // the same; then there is little to read.
+    if records.next().is_none() {
+        let report = verify(&storage, &mut |_| {}).map_err(|error| unreadable(dir, &error))?;
+        if report.segments.is_empty() {
+            return Err(no_log(format!("there is no log in {shown}")));
+        }
+    }
+    Ok(storage)
 }
 
-fn unreadable(dir: &Path, error: &dyn std::fmt::Display) -> Failure {
-    Failure::failed(format!("cannot read the log in {}: {error}", dir.display()))
+fn unreadable(dir: &Path, error: &(dyn Error + 'static)) -> Failure {
+    let (dir, advice) = (dir.display(), advice(error));
+    Failure::failed(format!("cannot read the log in {dir}: {error}{advice}"))
+}
+
+/// What to do about it.
+fn advice(error: &(dyn Error + 'static)) -> &'static str {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let io: Option<&io::Error> = error.downcast_ref();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+            return "; run this as the user that the hub runs as";
+        }
+        cause = error.source();
+    }
+    ""
 }
 
 /// A reader that has seen enough, like `head`, is no failure.
@@ -316,5 +352,29 @@ fn output_ended(error: &io::Error) -> Result<(), Failure> {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(Failure::failed(format!("cannot print: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_read_is_told_who_may() {
+        let denied: io::Error = io::ErrorKind::PermissionDenied.into();
+        assert!(advice(&denied).contains("as the user"));
+        let data = Path::new("data");
+        let locked = tidings_log::DirectoryError::Io {
+            operation: "open the lock file",
+            path: data.join("LOCK"),
+            source: denied,
+        };
+        let told = unreadable(data, &locked).to_string();
+        assert!(
+            told.contains("LOCK") && told.ends_with("the hub runs as"),
+            "{told}"
+        );
+        let missing: io::Error = io::ErrorKind::NotFound.into();
+        assert_eq!(advice(&missing), "");
     }
 }

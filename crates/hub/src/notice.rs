@@ -14,3 +14,9 @@ pub(crate) fn say(line: impl Display) {
 pub(crate) fn is_watched() -> bool {
     stderr().is_terminal()
 }
+
+/// A count and its noun.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}

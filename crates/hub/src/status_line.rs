@@ -49,7 +49,9 @@ impl StatusLine {
     pub(crate) fn show(&mut self, text: impl Display) {
         if self.watched {
             self.open = true;
-            let _ = write!(stderr(), "\r\x1b[K{text}");
+            // A line that wraps could not be taken away again, but for its end: what a narrow terminal
+            // has no room for is cut off.
+            let _ = write!(stderr(), "\r\x1b[K\x1b[?7l{text}\x1b[?7h");
         } else {
             notice::say(text);
         }

@@ -2,7 +2,7 @@
 
 mod process;
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path};
 
 use process::{Hub, Running, answer_with, run};
 
@@ -129,6 +129,41 @@ fn a_directory_that_cannot_be_written_is_refused() {
             1,
             &["--memory"],
         );
+    }
+}
+
+#[test]
+fn a_directory_without_a_log_is_told_from_a_log_without_events() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("file");
+    fs::write(&file, "").unwrap();
+    let folder = data.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let missing = data.path().join("missing");
+    let [file, folder, missing] = [&file, &folder, &missing].map(|path| path.to_str().unwrap());
+    for command in ["verify", "dump", "stats", "repair"] {
+        for (dir, words) in [
+            (folder, "there is no log in"),
+            (missing, "there is no directory"),
+            (file, "no directory"),
+        ] {
+            assert_fails(&["log", command, dir], 1, &[words, dir, "--data directory"]);
+        }
+    }
+    // Looking leaves nothing behind, not even a lock.
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+
+    let mut hub = Hub::start(Path::new(folder));
+    hub.process.kill();
+    for (command, told) in [
+        ("verify", "0 records"),
+        ("dump", ""),
+        ("stats", "0 events"),
+        ("repair", ""),
+    ] {
+        let output = run(["log", command, folder]);
+        assert!(output.status.success(), "{command}: {}", output.stderr);
+        assert!(output.stdout.contains(told), "{command}: {}", output.stdout);
     }
 }
 

@@ -107,17 +107,16 @@ pub(super) fn ndjson(tools: &Tools, quick: bool) -> Result<Section> {
     for kind in tools.servers(&[Kind::Floor, Kind::Hub]) {
         let server = Server::start(kind, tools)?;
         let [subscribers, events] = [crowd, events].map(|number| number.to_string());
-        let (process, lines) = (server.process_id(), format!("{}/events", server.base));
+        let lines = format!("{}/events", server.base);
         let blast = format!("{}/blast/{events}", server.base);
-        let mut arguments = vec!["--name", kind.name(), "--pid", &process];
-        arguments.extend(["--url", &server.subscribe, "--subs", &subscribers]);
+        let mut arguments = vec!["--url", &server.subscribe, "--subs", &subscribers];
         arguments.extend(["--events", &events]);
         if kind == Kind::Floor {
             arguments.extend(["--posts", "1", "--pub-url", &blast]);
         } else {
             arguments.extend(["--lines", "--pub-url", &lines]);
         }
-        let figures = tools.peer("fanout", &arguments)?;
+        let figures = tools.peer("fanout", &server, &arguments)?;
         row(&mut table, kind, crowd, &figures, &mut floor);
     }
     let method = format!(
@@ -150,20 +149,20 @@ impl Load {
             self.publishers as u64,
         ]
         .map(|number| number.to_string());
-        let (process, blast) = (
-            server.process_id(),
-            format!("{}/blast/{events}", server.base),
-        );
-        let mut arguments = vec!["--name", kind.name(), "--pid", &process];
-        arguments.extend(["--url", &server.subscribe, "--subs", &subscribers]);
+        let blast = format!("{}/blast/{events}", server.base);
+        let mut arguments = vec!["--url", &server.subscribe, "--subs", &subscribers];
         arguments.extend(["--events", &events]);
         if kind == Kind::Floor && self.rate == 0 {
             arguments.extend(["--posts", "1", "--pub-url", &blast]);
-        } else {
-            arguments.extend(["--rate", &rate, "--publishers", &publishers]);
-            arguments.extend(["--pub-url", &server.publish]);
+            return tools.fanout(&server, &arguments);
         }
-        tools.fanout(&arguments)
+        arguments.extend(["--rate", &rate, "--publishers", &publishers]);
+        arguments.extend(["--pub-url", &server.publish]);
+        let figures = tools.fanout(&server, &arguments)?;
+        Ok(match self.publishers {
+            1 => figures,
+            _ => figures.unordered(),
+        })
     }
 }
 

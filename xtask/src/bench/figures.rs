@@ -65,11 +65,21 @@ impl Figures {
         }
     }
 
+    /// The same without what several publishers make of it: there is no order between them, and the
+    /// independent load does not tell whose an event is.
+    pub(super) fn unordered(mut self) -> Self {
+        if let Some(figures) = self.0.as_object_mut() {
+            figures.remove("out_of_order");
+        }
+        self
+    }
+
     /// What went wrong, or that nothing did.
     pub(super) fn faults(&self) -> String {
         let names = [
             ("lost", "lost"),
             ("dups", "doubled"),
+            ("out_of_order", "out of order"),
             ("bad", "refused"),
             ("closed", "cut"),
             ("pub_err", "publishes refused"),
@@ -120,5 +130,12 @@ mod tests {
         assert_eq!(figures.faults(), "2 lost");
         assert_eq!(figures.fixed("lost", 1), "2.0");
         assert_eq!(figures.fixed("no.such", 1), "-");
+    }
+
+    #[test]
+    fn order_is_a_fault_only_where_there_is_one() {
+        let figures = Figures::parse(r#"{"lost":0,"dups":1,"out_of_order":4}"#).expect("JSON");
+        assert_eq!(figures.faults(), "1 doubled, 4 out of order");
+        assert_eq!(figures.unordered().faults(), "1 doubled");
     }
 }

@@ -114,15 +114,13 @@ impl Load {
         let server = Server::start(kind, tools)?;
         let [connections, streams, events] =
             [self.connections, self.streams, self.events].map(|number| number.to_string());
-        let process = server.process_id();
-        let mut arguments = vec!["--name", kind.name(), "--pid", &process];
-        arguments.extend(["--url", &server.subscribe, "--pub-url", &server.publish]);
+        let mut arguments = vec!["--url", &server.subscribe, "--pub-url", &server.publish];
         arguments.extend(["--events", &events, "--rate", self.rate]);
         if kind == Kind::Floor {
             arguments.extend(["--subs", &connections]);
-            return tools.peer("fanout", &arguments);
+            return tools.peer("fanout", &server, &arguments);
         }
         arguments.extend(["--connections", &connections, "--streams", &streams]);
-        tools.peer("h2", &arguments)
+        tools.peer("h2", &server, &arguments)
     }
 }

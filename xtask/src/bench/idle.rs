@@ -21,16 +21,14 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
         "memory each, KiB",
         "CPU between heartbeats, s",
         "CPU with a heartbeat, s",
-        "heard from",
+        "heard from then",
         "faults",
     ]);
     for kind in tools.servers(&[Kind::Floor, Kind::Nchan, Kind::Axum, Kind::Hub]) {
         let server = Server::start(kind, tools)?;
-        let process = server.process_id();
-        let mut arguments = vec!["--name", kind.name(), "--pid", &process];
-        arguments.extend(["--url", &server.subscribe, "--subs", subscribers]);
+        let mut arguments = vec!["--url", &server.subscribe, "--subs", subscribers];
         arguments.extend(["--idle", idle, "--beat", beat]);
-        let figures = tools.peer("fanout", &arguments)?;
+        let figures = tools.peer("fanout", &server, &arguments)?;
         table.row([
             kind.name().to_owned(),
             subscribers.to_owned(),
@@ -48,8 +46,9 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
          tries again after a second), wait for {idle} s without a heartbeat, then for \
          {beat} s in which the hub sends one to each (every 15 s; likewise axum; the others have \
          none). Memory is the growth of the server's proportional set size from before the first to \
-         the end; what the kernel keeps for a socket is not in it. `heard from` are subscribers that \
-         were sent anything after the response's head."
+         the end; what the kernel keeps for a socket is not in it. `heard from then` are \
+         subscribers that were sent anything in the time with a heartbeat: Nchan greets each with a \
+         comment when it comes, which is before."
     );
     Ok(Section {
         title: "Idle subscribers",

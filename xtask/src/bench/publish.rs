@@ -70,16 +70,15 @@ fn publish(
     events: u64,
 ) -> Result<Figures> {
     let server = Server::start(Kind::Hub, tools)?;
-    let (process, connections) = (server.process_id(), connections.to_string());
-    let (events, lines) = (events.to_string(), format!("{}/events", server.base));
-    let mut arguments = vec!["--name", Kind::Hub.name(), "--pid", &process];
-    arguments.extend(["--connections", &connections, "--events", &events]);
+    let [connections, events] = [connections as u64, events].map(|number| number.to_string());
+    let lines = format!("{}/events", server.base);
+    let mut arguments = vec!["--connections", &connections, "--events", &events];
     let window = window.map(|window| window.to_string());
     match &window {
         Some(window) => arguments.extend(["--pub-url", &lines, "--window", window]),
         None => arguments.extend(["--pub-url", &server.publish]),
     }
-    tools.peer("publish", &arguments)
+    tools.peer("publish", &server, &arguments)
 }
 
 fn floor(tools: &Tools, quick: bool, table: &mut Table) -> Result<()> {

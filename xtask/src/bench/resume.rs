@@ -64,25 +64,19 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
 /// The figures, and how often the hub says that it read its log.
 fn resume(tools: &Tools, events: &str, crowd: &str, push_out: &str) -> Result<(Figures, String)> {
     let server = Server::start(Kind::Hub, tools)?;
-    let process = server.process_id();
-    let mut arguments = vec!["--name", Kind::Hub.name(), "--pid", &process];
-    arguments.extend(["--url", &server.subscribe, "--pub-url", &server.publish]);
+    let mut arguments = vec!["--url", &server.subscribe, "--pub-url", &server.publish];
     arguments.extend(["--subs", crowd, "--events", events]);
     arguments.extend(["--push-out-mib", push_out]);
-    let figures = tools.peer("resume", &arguments)?;
+    let figures = tools.peer("resume", &server, &arguments)?;
     Ok((figures, server.metric("tidings_log_reads_total")?))
 }
 
 fn floor(tools: &Tools, events: &str, crowd: &str) -> Result<Figures> {
     let server = Server::start(Kind::Floor, tools)?;
-    let (process, blast) = (
-        server.process_id(),
-        format!("{}/blast/{events}", server.base),
-    );
-    let mut arguments = vec!["--name", Kind::Floor.name(), "--pid", &process];
-    arguments.extend(["--url", &server.subscribe, "--pub-url", &blast]);
+    let blast = format!("{}/blast/{events}", server.base);
+    let mut arguments = vec!["--url", &server.subscribe, "--pub-url", &blast];
     arguments.extend(["--subs", crowd, "--events", events, "--posts", "1"]);
-    tools.peer("fanout", &arguments)
+    tools.peer("fanout", &server, &arguments)
 }
 
 fn row(table: &mut Table, kind: Kind, place: &str, crowd: &str, figures: &Figures, reads: &str) {

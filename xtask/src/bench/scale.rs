@@ -100,12 +100,10 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
 
 fn run(kind: Kind, tools: &Tools, crowd: u32, rate: u32, seconds: u32) -> Result<Figures> {
     let server = Server::start(kind, tools)?;
-    let process = server.process_id();
     let [crowd, events, rate] = [crowd, rate * seconds, rate].map(|number| number.to_string());
-    let mut arguments = vec!["--name", kind.name(), "--pid", &process];
-    arguments.extend(["--url", &server.subscribe, "--pub-url", &server.publish]);
+    let mut arguments = vec!["--url", &server.subscribe, "--pub-url", &server.publish];
     arguments.extend(["--subs", &crowd, "--events", &events, "--rate", &rate]);
-    tools.peer("fanout", &arguments)
+    tools.peer("fanout", &server, &arguments)
 }
 
 fn chart(title: &str, y_name: &str, y_is_log: bool, lines: Vec<Line>) -> Chart {

@@ -69,6 +69,7 @@ impl Kind {
 
 #[derive(Debug)]
 pub(super) struct Server {
+    pub(super) kind: Kind,
     process: Process,
     pub(super) base: String,
     pub(super) subscribe: String,
@@ -98,6 +99,7 @@ impl Server {
         let (subscribe, publish) = kind.paths();
         let (subscribe, publish) = (format!("{base}{subscribe}"), format!("{base}{publish}"));
         Ok(Self {
+            kind,
             process,
             base,
             subscribe,

@@ -31,12 +31,11 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
     ]);
     for kind in tools.servers(&[Kind::Hub]) {
         let server = Server::start(kind, tools)?;
-        let (process, lines) = (server.process_id(), format!("{}/events", server.base));
-        let mut arguments = vec!["--name", kind.name(), "--pid", &process];
-        arguments.extend(["--url", &server.subscribe, "--pub-url", &lines]);
+        let lines = format!("{}/events", server.base);
+        let mut arguments = vec!["--url", &server.subscribe, "--pub-url", &lines];
         arguments.extend(["--subs", crowd, "--events", events, "--rate", rate]);
         arguments.extend(["--calm-events", calm, "--filler-events", filler]);
-        let figures = tools.peer("stalled", &arguments)?;
+        let figures = tools.peer("stalled", &server, &arguments)?;
         table.row([
             kind.name().to_owned(),
             crowd.to_owned(),

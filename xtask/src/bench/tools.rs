@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Options;
 use super::figures::Figures;
 use super::peers;
-use super::server::Kind;
+use super::server::{Kind, Server};
 use crate::hub::confined;
 use crate::{packages, process, repository};
 
@@ -109,21 +109,24 @@ impl Tools {
     }
 
     /// Runs subscribers and publishers against a server, by the independent load where it is.
-    pub(super) fn fanout(&self, arguments: &[&str]) -> Result<Figures> {
+    pub(super) fn fanout(&self, server: &Server, arguments: &[&str]) -> Result<Figures> {
         match &self.yardstick {
-            Some(folder) => self.load(&folder.join("sseload"), arguments),
-            None => self.load(&self.peers.join("fanout"), arguments),
+            Some(folder) => self.load(&folder.join("sseload"), server, arguments),
+            None => self.load(&self.peers.join("fanout"), server, arguments),
         }
     }
 
-    /// Runs a program of `bench/peers` as the load.
-    pub(super) fn peer(&self, name: &str, arguments: &[&str]) -> Result<Figures> {
-        self.load(&self.peers.join(name), arguments)
+    /// Runs a program of `bench/peers` as the load of a server.
+    pub(super) fn peer(&self, name: &str, server: &Server, arguments: &[&str]) -> Result<Figures> {
+        self.load(&self.peers.join(name), server, arguments)
     }
 
-    fn load(&self, program: &Path, arguments: &[&str]) -> Result<Figures> {
+    fn load(&self, program: &Path, server: &Server, arguments: &[&str]) -> Result<Figures> {
         let core = self.cores.map(|(_, load)| load);
-        let printed = process::stdout(confined(program, core).args(arguments))?;
+        let process = server.process_id();
+        let all = ["--name", server.kind.name(), "--pid", &process];
+        let arguments = [&all, arguments].concat();
+        let printed = process::stdout(confined(program, core).args(&arguments))?;
         let figures = Figures::parse(&printed)?;
         if let Some(mut file) = self.json.as_ref() {
             let program = program.file_name().map(|name| name.to_string_lossy());

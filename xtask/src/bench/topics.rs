@@ -29,12 +29,10 @@ pub(super) fn measure(tools: &Tools, quick: bool) -> Result<Section> {
         let server = Server::start(kind, tools)?;
         let [topics, publishers, events] =
             [topics, publishers, topics * rounds].map(|number| number.to_string());
-        let process = server.process_id();
-        let mut arguments = vec!["--name", kind.name(), "--pid", &process];
-        arguments.extend(["--url", &server.subscribe, "--pub-url", &server.publish]);
+        let mut arguments = vec!["--url", &server.subscribe, "--pub-url", &server.publish];
         arguments.extend(["--subs", &topics, "--topics", &topics]);
         arguments.extend(["--publishers", &publishers, "--events", &events]);
-        let figures = tools.peer("fanout", &arguments)?;
+        let figures = tools.peer("fanout", &server, &arguments)?;
         table.row([
             kind.name().to_owned(),
             topics,

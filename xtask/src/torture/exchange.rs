@@ -55,13 +55,11 @@ impl Request<'_> {
     }
 }
 
-/// How a body's end is known.
+/// How a body's end is known. Never by the connection's end: so also a killed hub's answers end.
 #[derive(Debug, Clone, Copy)]
 enum Framing {
     Chunked,
     Length(u64),
-    /// By the connection's end.
-    Open,
 }
 
 fn read(stream: &TcpStream, take: &mut dyn FnMut(u16, &str) -> ControlFlow<()>) -> io::Result<u16> {
@@ -81,7 +79,6 @@ fn read(stream: &TcpStream, take: &mut dyn FnMut(u16, &str) -> ControlFlow<()>) 
             }
             lines.feed(&body)?
         }
-        Framing::Open => read_to_end(&mut stream, &mut lines)?,
     };
     if !lines.carry.is_empty() {
         let rest = std::mem::take(&mut lines.carry);
@@ -93,19 +90,20 @@ fn read(stream: &TcpStream, take: &mut dyn FnMut(u16, &str) -> ControlFlow<()>) 
 fn read_head(stream: &mut impl BufRead) -> io::Result<(u16, Framing)> {
     let first = read_line(stream)?;
     let status = first.split(' ').nth(1).and_then(|word| word.parse().ok());
-    let mut framing = Framing::Open;
+    let mut framing = None;
     loop {
         let line = read_line(stream)?.to_ascii_lowercase();
         match line.split_once(':') {
             None => break,
-            Some(("transfer-encoding", _)) => framing = Framing::Chunked,
+            Some(("transfer-encoding", _)) => framing = Some(Framing::Chunked),
             Some(("content-length", value)) => {
-                framing = Framing::Length(value.trim().parse().map_err(|_| malformed())?);
+                let bytes = value.trim().parse().map_err(|_| malformed())?;
+                framing = Some(Framing::Length(bytes));
             }
             Some(_) => {}
         }
     }
-    Ok((status.ok_or_else(malformed)?, framing))
+    status.zip(framing).ok_or_else(malformed)
 }
 
 fn read_chunks(stream: &mut impl BufRead, lines: &mut Lines<'_>) -> io::Result<ControlFlow<()>> {
@@ -120,21 +118,6 @@ fn read_chunks(stream: &mut impl BufRead, lines: &mut Lines<'_>) -> io::Result<C
         read_line(stream)?;
         if size == 0 {
             return Ok(ControlFlow::Continue(()));
-        }
-    }
-}
-
-fn read_to_end(stream: &mut impl BufRead, lines: &mut Lines<'_>) -> io::Result<ControlFlow<()>> {
-    loop {
-        let bytes = stream.fill_buf()?;
-        if bytes.is_empty() {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let count = bytes.len();
-        let flow = lines.feed(bytes)?;
-        stream.consume(count);
-        if flow.is_break() {
-            return Ok(flow);
         }
     }
 }

@@ -116,9 +116,7 @@ impl Judge {
         ledger: &Ledger,
         wants: &dyn Fn(Event) -> bool,
     ) -> Result<()> {
-        let from = ledger.place(from).context("a gap from another log")?;
-        self.advance(from, ledger, wants)?;
-        ensure!(to > from, "an empty gap");
+        self.begin_gap(from, to, ledger, wants)?;
         Self::must_be_gone(to, ledger)?;
         self.cursor = self.cursor.max(to);
         Ok(())
@@ -133,11 +131,24 @@ impl Judge {
         ledger: &Ledger,
         wants: &dyn Fn(Event) -> bool,
     ) -> Result<()> {
+        let from = self.begin_gap(from, to, ledger, wants)?;
+        let given = ledger.between(from + 1..to + 1);
+        ensure!(given.is_empty(), "{given:?} is in the log");
+        self.advance(to, ledger, wants)
+    }
+
+    /// Goes to where a gap up to `to` begins, and answers the place.
+    fn begin_gap(
+        &mut self,
+        from: &str,
+        to: u64,
+        ledger: &Ledger,
+        wants: &dyn Fn(Event) -> bool,
+    ) -> Result<u64> {
         let from = ledger.place(from).context("a gap from another log")?;
         self.advance(from, ledger, wants)?;
-        let given = ledger.between(from + 1..to + 1);
-        ensure!(to > from && given.is_empty(), "{given:?} is in the log");
-        self.advance(to, ledger, wants)
+        ensure!(to > from, "an empty gap");
+        Ok(from)
     }
 
     /// What a gap says to be forgotten is gone for good before anybody is told.

@@ -6,16 +6,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use bench_peers::{Load, Manner, Numbering, Plan, Report, Target, Usage};
+use bench_peers::{Load, Manner, Numbering, Plan, Report, Server, Target, Usage};
 use clap::Parser;
 use serde_json::json;
 
 #[derive(Parser)]
 struct Options {
-    #[arg(long)]
-    name: String,
-    #[arg(long)]
-    pid: u32,
+    #[command(flatten)]
+    server: Server,
     #[arg(long)]
     url: Target,
     /// Without it nothing is published, and only what connections cost is told
@@ -38,8 +36,6 @@ struct Options {
     rate: u64,
     #[arg(long, default_value_t = 1)]
     publishers: u64,
-    #[arg(long, default_value_t = 128)]
-    size: usize,
     /// Watch the idle connections for so many seconds
     #[arg(long, default_value_t = 0)]
     idle: u64,
@@ -52,14 +48,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 /// What is still on its way to a server or from it when all are connected.
 const SETTLE: Duration = Duration::from_millis(300);
 const STALL: Duration = Duration::from_secs(5);
-const LINES: Manner = Manner::Lines {
-    window: 8192,
-    chunk: 512,
-};
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let server = || Usage::of(options.pid);
+    let server = || options.server.usage();
     let numbering = Numbering {
         topics: options.topics,
         publishers: options.publishers,
@@ -73,29 +65,33 @@ fn main() -> Result<()> {
     let connected = server()?;
     load.wait(Duration::from_secs(options.idle))?;
     let quiet = server()?;
-    load.wait(Duration::from_secs(options.beat))?;
+    let beats = load.listen(Duration::from_secs(options.beat))?;
     let idle = server()?;
     let mut report = Report::default();
     report.add(json!({
-        "name": options.name, "subs": options.subs, "topics": options.topics,
+        "name": options.server.name, "subs": options.subs, "topics": options.topics,
         "events": options.events, "connect_s": connect_s,
         "connect_us_cpu": connected.since(&before).cpu_s() * 1e6 / options.subs as f64,
         "idle_cpu_s": quiet.since(&connected).cpu_s(), "beat_cpu_s": idle.since(&quiet).cpu_s(),
-        "beats": load.followers_beyond(0),
+        "beats": beats,
         "kb_per_conn": idle.since(&before).memory_kib / options.subs as f64,
     }));
     if let Some(target) = &options.pub_url {
-        let manner = if options.lines { LINES } else { Manner::Events };
-        load.publishers(target, manner, "bench0", options.size)?;
+        let manner = if options.lines {
+            Manner::LINES
+        } else {
+            Manner::Events
+        };
+        load.publishers(target, manner, "bench0")?;
         let plan = Plan {
             events: options.posts.unwrap_or(options.events),
             rate: options.rate,
         };
         let expected = options.events * options.subs as u64 / options.topics;
-        let (server_before, load_before) = (server()?, Usage::of(std::process::id())?);
+        let (server_before, load_before) = (server()?, Usage::own()?);
         let seconds = load.run(plan, expected, STALL)?;
         let used = server()?.since(&server_before);
-        let own = Usage::of(std::process::id())?.since(&load_before);
+        let own = Usage::own()?.since(&load_before);
         report.add(load.tally.json(expected, seconds));
         report.usage(&used, &own, seconds, load.tally.delivered);
         report.add(json!({

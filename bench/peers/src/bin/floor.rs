@@ -124,7 +124,7 @@ impl Server {
             let (mut block, now) = (Vec::with_capacity(2 * BLOCK_BYTES), now_ns());
             while sequence < events && block.len() < BLOCK_BYTES {
                 block.extend_from_slice(b"id: 1234567890123456\ndata: ");
-                write_data(&mut block, sequence, now, 128);
+                write_data(&mut block, sequence, now);
                 block.extend_from_slice(b"\n\n");
                 sequence += 1;
             }

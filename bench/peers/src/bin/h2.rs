@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bench_peers::{
-    Exchange, Histogram, Numbering, Progress, Report, Scanner, Tally, Target, Usage, now_ns,
+    Exchange, Histogram, Numbering, Progress, Report, Scanner, Server, Tally, Target, Usage, now_ns,
 };
 use bytes::Bytes;
 use clap::Parser;
@@ -20,10 +20,8 @@ use tokio::time::{sleep, timeout};
 
 #[derive(Parser)]
 struct Options {
-    #[arg(long)]
-    name: String,
-    #[arg(long)]
-    pid: u32,
+    #[command(flatten)]
+    server: Server,
     #[arg(long)]
     url: Target,
     #[arg(long)]
@@ -38,8 +36,6 @@ struct Options {
     /// Events per second, or less where an answer takes longer
     #[arg(long)]
     rate: f64,
-    #[arg(long, default_value_t = 128)]
-    size: usize,
 }
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -47,10 +43,6 @@ const SETTLE: Duration = Duration::from_millis(300);
 const STALL: Duration = Duration::from_secs(5);
 /// Connections that are opened at the same time.
 const OPENING_MAX: usize = 256;
-const ONE: Numbering = Numbering {
-    topics: 1,
-    publishers: 1,
-};
 
 struct Shared {
     tally: Tally,
@@ -70,11 +62,11 @@ fn main() -> Result<()> {
 async fn run(options: Options) -> Result<()> {
     let streams = options.connections * options.streams;
     let state = Rc::new(RefCell::new(Shared {
-        tally: Tally::new(ONE),
+        tally: Tally::new(Numbering::ONE),
         ready: 0,
         closed: 0,
     }));
-    let server = || Usage::of(options.pid);
+    let server = || options.server.usage();
     let before = server()?;
     let start = Instant::now();
     // Kept: a connection whose last sender goes may be closed.
@@ -88,7 +80,7 @@ async fn run(options: Options) -> Result<()> {
     let connect_s = start.elapsed().as_secs_f64();
     sleep(SETTLE).await;
     let idle = server()?;
-    let load = Usage::of(std::process::id())?;
+    let load = Usage::own()?;
 
     let expected = options.events * streams as u64;
     let publishing = Instant::now();
@@ -96,7 +88,6 @@ async fn run(options: Options) -> Result<()> {
         options.pub_url.clone(),
         options.events,
         options.rate,
-        options.size,
     ));
     let (mut progress, mut seen) = (Instant::now(), 0);
     // A pause of the publisher is no stall.
@@ -109,12 +100,12 @@ async fn run(options: Options) -> Result<()> {
     }
     let seconds = (progress - publishing).as_secs_f64();
     let used = server()?.since(&idle);
-    let own = Usage::of(std::process::id())?.since(&load);
+    let own = Usage::own()?.since(&load);
     let receipts = receipts.await??;
     let state = state.borrow();
     let mut report = Report::default();
     report.add(json!({
-        "name": options.name, "subs": streams, "connections": options.connections,
+        "name": options.server.name, "subs": streams, "connections": options.connections,
         "events": options.events, "connect_s": connect_s, "closed": state.closed,
         "kb_per_conn": idle.since(&before).memory_kib / streams as f64,
         "kb_per_conn_after": server()?.since(&before).memory_kib / streams as f64,
@@ -146,12 +137,8 @@ async fn open(target: Target, streams: usize, state: State) -> Result<SendReques
     let socket = TcpStream::connect(target.address).await?;
     socket.set_nodelay(true)?;
     let (mut sender, connection) = h2::client::handshake(socket).await?;
-    let shared = state.clone();
-    tokio::task::spawn_local(async move {
-        // How it ended is told by its streams.
-        let _ = connection.await;
-        drop(shared);
-    });
+    // How it ended is told by its streams.
+    tokio::task::spawn_local(async move { connection.await.unwrap_or_default() });
     for _ in 0..streams {
         sender = sender.ready().await?;
         let request = http::Request::get(format!("http://{}{}", target.address, target.path(0)))
@@ -173,7 +160,7 @@ async fn open(target: Target, streams: usize, state: State) -> Result<SendReques
 }
 
 async fn follow(mut body: RecvStream, state: &State) {
-    let (mut scanner, mut progress) = (Scanner::default(), Progress::new(ONE));
+    let (mut scanner, mut progress) = (Scanner::default(), Progress::new(Numbering::ONE));
     while let Some(Ok(piece)) = body.data().await {
         let _ = body.flow_control().release_capacity(piece.len());
         state
@@ -184,10 +171,10 @@ async fn follow(mut body: RecvStream, state: &State) {
 }
 
 /// One event at a time over HTTP/1.1, as in the rows that this is compared with.
-async fn publish(target: Target, events: u64, rate: f64, size: usize) -> Result<Histogram> {
+async fn publish(target: Target, events: u64, rate: f64) -> Result<Histogram> {
     let mut stream = TcpStream::connect(target.address).await?;
     stream.set_nodelay(true)?;
-    let mut exchange = Exchange::new(&target, size);
+    let mut exchange = Exchange::new(&target);
     let (mut receipts, mut buffer) = (Histogram::default(), [0; 4096]);
     let start_ns = now_ns();
     for sequence in 0..events {

@@ -4,16 +4,14 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use bench_peers::{Load, Manner, Numbering, Plan, Report, Target, Usage};
+use bench_peers::{Load, Manner, Numbering, Plan, Report, Server, Target, Usage};
 use clap::Parser;
 use serde_json::json;
 
 #[derive(Parser)]
 struct Options {
-    #[arg(long)]
-    name: String,
-    #[arg(long)]
-    pid: u32,
+    #[command(flatten)]
+    server: Server,
     #[arg(long)]
     pub_url: Target,
     /// In all
@@ -24,8 +22,6 @@ struct Options {
     /// Streams of NDJSON, instead of a request for each event
     #[arg(long)]
     window: Option<usize>,
-    #[arg(long, default_value_t = 128)]
-    size: usize,
 }
 
 const STALL: Duration = Duration::from_secs(5);
@@ -46,15 +42,15 @@ fn main() -> Result<()> {
         },
         None => Manner::Events,
     };
-    load.publishers(&options.pub_url, manner, "bench-publish", options.size)?;
+    load.publishers(&options.pub_url, manner, "bench-publish")?;
     let plan = Plan {
         events: options.events,
         rate: 0,
     };
-    let (server, own) = (Usage::of(options.pid)?, Usage::of(std::process::id())?);
+    let (server, own) = (options.server.usage()?, Usage::own()?);
     let seconds = load.run(plan, 0, STALL)?;
-    let used = Usage::of(options.pid)?.since(&server);
-    let own = Usage::of(std::process::id())?.since(&own);
+    let used = options.server.usage()?.since(&server);
+    let own = Usage::own()?.since(&own);
     let answered = load.receipts.count();
     let sent = options.events;
     ensure!(
@@ -63,7 +59,7 @@ fn main() -> Result<()> {
     );
     let mut report = Report::default();
     report.add(json!({
-        "name": options.name, "connections": options.connections, "window": options.window,
+        "name": options.server.name, "connections": options.connections, "window": options.window,
         "secs": seconds, "per_s": answered as f64 / seconds, "lat_us": load.receipts.json(),
     }));
     report.usage(&used, &own, seconds, answered);

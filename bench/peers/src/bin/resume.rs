@@ -7,17 +7,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use bench_peers::{
-    Histogram, Load, Manner, Numbering, Plan, Report, Target, Usage, fill, memory_kib, post,
+    Histogram, Load, Manner, Numbering, Plan, Report, Server, Target, Usage, fill, memory_kib, post,
 };
 use clap::Parser;
 use serde_json::json;
 
 #[derive(Parser)]
 struct Options {
-    #[arg(long)]
-    name: String,
-    #[arg(long)]
-    pid: u32,
+    #[command(flatten)]
+    server: Server,
     /// `{t}` is the topic
     #[arg(long)]
     url: Target,
@@ -32,26 +30,18 @@ struct Options {
     /// First make the hub's memory forget them, by this much of another topic's
     #[arg(long, default_value_t = 0)]
     push_out_mib: u64,
-    #[arg(long, default_value_t = 128)]
-    size: usize,
-    #[arg(long, default_value_t = 100)]
-    live: usize,
-    /// How often they all come; a few events make no percentile
-    #[arg(long, default_value_t = 5)]
-    rounds: u32,
-    /// Seconds of live traffic before each time, to compare with
-    #[arg(long, default_value_t = 1)]
-    calm: u64,
 }
 
+/// Followers of another topic that are there all the time.
+const LIVE: usize = 100;
+/// How often all come back; a few events make no percentile.
+const ROUNDS: u32 = 5;
+/// Live traffic before each time, to compare with.
+const CALM: Duration = Duration::from_secs(1);
 /// Live events per second.
 const RATE: u64 = 200;
 const LIMIT: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(10);
-const ONE: Numbering = Numbering {
-    topics: 1,
-    publishers: 1,
-};
 /// What a hub does after so much was published, and connections that are new, are not what is
 /// compared with.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -74,7 +64,7 @@ impl Phase {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let first = fill(&options.pub_url, "bench0", options.events, options.size)?;
+    let first = fill(&options.pub_url, "bench0", options.events)?;
     for _ in 0..options.push_out_mib {
         let data = "x".repeat((1 << 20) - 1024);
         post(
@@ -105,21 +95,21 @@ fn main() -> Result<()> {
 fn resume(options: &Options, first: &str, phase: &AtomicU8) -> Result<Report> {
     // The followers of the live topic share this processor, and are to wait for the server only.
     rustix::process::setpriority_process(None, LOAD_NICENESS)?;
-    let before = memory_kib(options.pid)?;
+    let before = memory_kib(options.server.pid)?;
     let mut sum = Round::default();
-    for _ in 0..options.rounds {
+    for _ in 0..ROUNDS {
         Phase::Calm.set(phase);
-        thread::sleep(Duration::from_secs(options.calm));
+        thread::sleep(CALM);
         Phase::Busy.set(phase);
         sum.add(&round(options, first)?);
     }
     let (expected, seconds) = (sum.expected, sum.seconds);
     let mut report = Report::default();
     report.add(
-        json!({ "name": options.name, "subs": options.subs, "events": options.events,
-        "rounds": options.rounds, "bad": sum.refused, "closed": sum.closed,
+        json!({ "name": options.server.name, "subs": options.subs, "events": options.events,
+        "rounds": ROUNDS, "bad": sum.refused, "closed": sum.closed,
         "delivered": sum.delivered, "lost": expected.saturating_sub(sum.delivered),
-        "dups": sum.doubled, "secs": seconds / f64::from(options.rounds),
+        "dups": sum.doubled, "secs": seconds / f64::from(ROUNDS),
         "per_s": sum.delivered as f64 / seconds, "peak_growth_kib": sum.peak_kib - before }),
     );
     report.usage(&sum.server, &sum.load, seconds, sum.delivered);
@@ -155,9 +145,9 @@ impl Round {
 
 /// All come, get what they missed, and go.
 fn round(options: &Options, first: &str) -> Result<Round> {
-    let (server, own) = (Usage::of(options.pid)?, Usage::of(std::process::id())?);
+    let (server, own) = (options.server.usage()?, Usage::own()?);
     let start = Instant::now();
-    let mut load = Load::new(ONE)?;
+    let mut load = Load::new(Numbering::ONE)?;
     load.follow(
         options.subs,
         &options.url,
@@ -172,10 +162,13 @@ fn round(options: &Options, first: &str) -> Result<Round> {
             (progress, seen) = (Instant::now(), load.tally.delivered);
         }
         if looked.elapsed() > Duration::from_millis(100) {
-            (peak_kib, looked) = (peak_kib.max(memory_kib(options.pid)?), Instant::now());
+            (peak_kib, looked) = (
+                peak_kib.max(memory_kib(options.server.pid)?),
+                Instant::now(),
+            );
         }
     }
-    let used = Usage::of(options.pid)?;
+    let used = options.server.usage()?;
     Ok(Round {
         seconds: (progress - start).as_secs_f64(),
         expected,
@@ -185,7 +178,7 @@ fn round(options: &Options, first: &str) -> Result<Round> {
         closed: load.closed,
         peak_kib: peak_kib.max(used.memory_kib),
         server: used.since(&server),
-        load: Usage::of(std::process::id())?.since(&own),
+        load: Usage::own()?.since(&own),
     })
 }
 
@@ -200,12 +193,12 @@ const LOAD_NICENESS: i32 = 19;
 
 /// Live followers on a thread of their own: they are to notice the server, not the load.
 fn follow_live(options: &Options, phase: &AtomicU8) -> Result<Live> {
-    let mut load = Load::new(ONE)?;
+    let mut load = Load::new(Numbering::ONE)?;
     let url = options.url.of_topic("bench-live");
-    load.follow(options.live, &url, "")?;
+    load.follow(LIVE, &url, "")?;
     load.wait_until_ready(Instant::now(), LIMIT)?;
     let target = options.pub_url.of_topic("bench-live");
-    load.publishers(&target, Manner::Events, "bench-live", options.size)?;
+    load.publishers(&target, Manner::Events, "bench-live")?;
     let (mut before, mut events) = (Phase::WarmUp as u8, 0);
     let (mut calm, mut busy) = (Histogram::default(), Histogram::default());
     loop {
@@ -218,7 +211,7 @@ fn follow_live(options: &Options, phase: &AtomicU8) -> Result<Live> {
                 busy.merge(&times);
             }
             if now == Phase::Done as u8 {
-                let lost = events * options.live as u64 - load.tally.delivered;
+                let lost = events * LIVE as u64 - load.tally.delivered;
                 return Ok(Live { calm, busy, lost });
             }
             before = now;
@@ -228,6 +221,6 @@ fn follow_live(options: &Options, phase: &AtomicU8) -> Result<Live> {
             rate: RATE,
         };
         events += step.events;
-        load.run(step, events * options.live as u64, STALL)?;
+        load.run(step, events * LIVE as u64, STALL)?;
     }
 }

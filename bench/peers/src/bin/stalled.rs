@@ -6,17 +6,15 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use bench_peers::{Load, Manner, Numbering, Plan, Report, Target, Usage, memory_kib};
+use bench_peers::{Load, Manner, Numbering, Plan, Report, Server, Target, memory_kib};
 use clap::Parser;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 #[derive(Parser)]
 struct Options {
-    #[arg(long)]
-    name: String,
-    #[arg(long)]
-    pid: u32,
+    #[command(flatten)]
+    server: Server,
     #[arg(long)]
     url: Target,
     /// Takes NDJSON
@@ -25,9 +23,6 @@ struct Options {
     /// That never read
     #[arg(long)]
     subs: usize,
-    /// That do
-    #[arg(long, default_value_t = 100)]
-    live: usize,
     /// Published to those that never read
     #[arg(long)]
     events: u64,
@@ -41,34 +36,25 @@ struct Options {
     /// events is full already
     #[arg(long)]
     filler_events: u64,
-    #[arg(long, default_value_t = 128)]
-    size: usize,
 }
 
+/// Followers that read.
+const LIVE: usize = 100;
 const LIMIT: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(5);
 /// What a follower that never reads lets the kernel keep for it.
 const RECEIVE_BYTES: usize = 4096;
-const LINES: Manner = Manner::Lines {
-    window: 8192,
-    chunk: 512,
-};
-const ONE: Numbering = Numbering {
-    topics: 1,
-    publishers: 1,
-};
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let mut filler = Load::new(ONE)?;
-    filler.publishers(&options.pub_url, LINES, "bench-filler", options.size)?;
+    let mut filler = Load::new(Numbering::ONE)?;
+    filler.publishers(&options.pub_url, Manner::LINES, "bench-filler")?;
     filler.run(plan(options.filler_events, 0), 0, STALL)?;
 
-    let mut load = Load::new(ONE)?;
-    load.follow(options.live, &options.url, "")?;
+    let mut load = Load::new(Numbering::ONE)?;
+    load.follow(LIVE, &options.url, "")?;
     load.wait_until_ready(Instant::now(), LIMIT)?;
-    load.publishers(&options.pub_url, LINES, "bench0", options.size)?;
-    let live = options.live as u64;
+    load.publishers(&options.pub_url, Manner::LINES, "bench0")?;
     let mut sent = 0;
     let calm_growth_kib = publish(&options, options.calm_events, &mut sent, &mut load)?;
     let calm = std::mem::take(&mut load.tally.latency);
@@ -76,17 +62,17 @@ fn main() -> Result<()> {
     let stalled = (0..options.subs)
         .map(|_| stall(&options.url))
         .collect::<Result<Vec<_>>>()?;
-    let server = Usage::of(options.pid)?;
-    let expected = (options.calm_events + options.events) * live;
+    let server = options.server.usage()?;
+    let expected = (options.calm_events + options.events) * LIVE as u64;
     let start = Instant::now();
     let growth_kib = publish(&options, options.events, &mut sent, &mut load)?;
     let seconds = start.elapsed().as_secs_f64();
-    let used = Usage::of(options.pid)?.since(&server);
+    let used = options.server.usage()?.since(&server);
     let mut report = Report::default();
     report.add(load.tally.json(expected, seconds));
     report.add(json!({
-        "name": options.name, "subs": options.subs, "events": options.events,
-        "live": options.live, "bad": load.refused, "closed": load.closed,
+        "name": options.server.name, "subs": options.subs, "events": options.events,
+        "live": LIVE, "bad": load.refused, "closed": load.closed,
         "calm_us": calm.json(), "busy_us": load.tally.latency.json(),
         "calm_growth_kib": calm_growth_kib, "peak_growth_kib": growth_kib, "server_busy": used.cpu_s() / seconds,
     }));
@@ -99,13 +85,13 @@ const PARTS: u64 = 20;
 
 /// Publishes in parts, and answers how far the server's memory grew at most, seen between them.
 fn publish(options: &Options, events: u64, sent: &mut u64, load: &mut Load) -> Result<f64> {
-    let before_kib = memory_kib(options.pid)?;
+    let before_kib = memory_kib(options.server.pid)?;
     let mut peak_kib = before_kib;
     for _ in 0..PARTS {
         *sent += events / PARTS;
-        let expected = *sent * options.live as u64;
+        let expected = *sent * LIVE as u64;
         load.run(plan(events / PARTS, options.rate), expected, STALL)?;
-        peak_kib = peak_kib.max(memory_kib(options.pid)?);
+        peak_kib = peak_kib.max(memory_kib(options.server.pid)?);
     }
     Ok(peak_kib - before_kib)
 }

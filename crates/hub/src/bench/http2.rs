@@ -17,14 +17,14 @@ use super::{
     run::{Reader, Run},
     subscriber::{Entrance, cannot},
 };
-use crate::client::root_cause;
+use crate::client::{Refusal, root_cause};
 
 /// Opens a connection with these subscribers, whose requests `request` makes.
 pub(crate) async fn follow(
     run: Rc<Run>,
     entrance: Rc<Entrance>,
     numbers: Range<usize>,
-    request: impl Fn(usize) -> Option<Request<Empty<Bytes>>>,
+    request: impl Fn(usize) -> hyper::http::Result<Request<Empty<Bytes>>>,
 ) {
     // The semaphore is never closed.
     let _knocking = entrance.knocking.acquire().await;
@@ -33,16 +33,17 @@ pub(crate) async fn follow(
         Err(why) => return run.fail(cannot(numbers.start, &why)),
     };
     for number in numbers {
-        let Some(request) = request(number) else {
-            return;
+        let request = match request(number) {
+            Ok(request) => request,
+            Err(error) => return run.fail(cannot(number, &error)),
         };
         let response = match sender.send_request(request).await {
             Ok(response) => response,
             Err(error) => return run.fail(cannot(number, &root_cause(&error))),
         };
         if !response.status().is_success() {
-            let why = format!("the answer is {}", response.status());
-            return run.fail(cannot(number, &why));
+            let refusal = Refusal::read(response).await;
+            return run.fail(cannot(number, &format!("the hub refused: {refusal}")));
         }
         run.count(|tally| tally.answered += 1);
         spawn_local(read(run.clone(), number, response.into_body()));

@@ -9,6 +9,7 @@ use super::{
     plan::Plan,
     run::{Run, Tally},
 };
+use crate::{notice::counted, span};
 
 /// Thousandths within which latencies are told.
 const SHARES: [(&str, u64); 4] = [("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999)];
@@ -32,7 +33,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn new(run: &Run, url: String, opened_in: Duration, began_ns: u64) -> Self {
+    pub(crate) fn new(
+        run: &Run,
+        url: String,
+        opened_in: Duration,
+        began_ns: u64,
+        busy_percent: u64,
+    ) -> Self {
         Self {
             url,
             plan: run.plan.clone(),
@@ -42,7 +49,7 @@ impl Outcome {
             owed: run.owed(),
             lost: run.lost(),
             missed: run.missed(),
-            busy_percent: 0,
+            busy_percent,
         }
     }
 
@@ -55,19 +62,18 @@ impl Outcome {
             closed,
             ..
         } = self.tally;
+        let plain = |count: u64, what: &str| (count, format!("{count} {what}"));
+        let noun = |count, noun, what: &str| (count, format!("{} {what}", counted(count, noun)));
         let faults = [
-            (self.lost, "lost"),
-            (doubled, "doubled"),
-            (out_of_order, "out of order"),
-            (gaps, "gaps announced"),
-            (closed as u64, "streams cut"),
-            (self.missed, "missed by them"),
+            plain(self.lost, "lost"),
+            plain(doubled, "doubled"),
+            plain(out_of_order, "out of order"),
+            noun(gaps, "gap", "announced"),
+            noun(closed as u64, "stream", "cut"),
+            plain(self.missed, "missed thereby"),
         ];
-        let faults: Vec<String> = faults
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
+        let faults = faults.into_iter().filter(|(count, _)| *count > 0);
+        let faults: Vec<String> = faults.map(|(_, told)| told).collect();
         (!faults.is_empty()).then(|| faults.join(", "))
     }
 
@@ -90,7 +96,7 @@ impl Outcome {
             "http": if plan.http2 { "2" } else { "1.1" },
             "subscribers": plan.subscribers, "topics": plan.topics,
             "publishers": plan.publishers, "size": plan.size,
-            "opened_ms": u64::try_from(self.opened_in.as_millis()).unwrap_or(u64::MAX),
+            "opened_ms": span::millis(self.opened_in),
             "published": tally.published, "publish_ms": self.publish_ns() / 1_000_000,
             "published_per_s": per_second(tally.published, self.publish_ns()),
             "busy_answers": tally.busy,
@@ -175,17 +181,11 @@ fn table(f: &mut fmt::Formatter<'_>, tally: &Tally) -> fmt::Result {
 }
 
 fn latencies(times: &Histogram) -> Value {
-    let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let us = span::micros;
     json!({
         "p50": us(times.within(500)), "p90": us(times.within(900)), "p99": us(times.within(990)),
         "p999": us(times.within(999)), "max": us(times.max()),
     })
-}
-
-/// A count and its noun.
-pub(crate) fn counted(count: u64, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
 }
 
 pub(crate) fn per_second(count: u64, ns: u64) -> u64 {
@@ -268,12 +268,9 @@ mod tests {
         outcome.lost = 3;
         outcome.tally.closed = 1;
         outcome.busy_percent = 99;
-        assert_eq!(outcome.fault().as_deref(), Some("3 lost, 1 streams cut"));
+        assert_eq!(outcome.fault().as_deref(), Some("3 lost, 1 stream cut"));
         let told = outcome.to_string();
-        assert!(
-            told.contains("faults       3 lost, 1 streams cut"),
-            "{told}"
-        );
+        assert!(told.contains("faults       3 lost, 1 stream cut"), "{told}");
         assert!(told.contains("may be the bound"), "{told}");
     }
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     client::{Connection, Door, Refusal, root_cause},
     failure::{Code, Failure},
+    span,
 };
 
 /// A hub that does not answer for so long is taken for lost.
@@ -38,10 +39,9 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) fn new(begin_ns: u64, time: Duration, rate: u64) -> Self {
-        let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         Self {
             begin_ns,
-            end_ns: begin_ns.saturating_add(time_ns),
+            end_ns: begin_ns.saturating_add(span::nanos(time)),
             rate,
             next: Cell::new(0),
         }
@@ -131,8 +131,8 @@ impl Publisher {
                 return Err(Failure::failed(why));
             }
             let pause = Duration::from_millis(refusal.retry_after_ms).max(BUSY_PAUSE);
-            let ns = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
-            self.sleep_until(self.run.now_ns().saturating_add(ns)).await;
+            let until_ns = self.run.now_ns().saturating_add(span::nanos(pause));
+            self.sleep_until(until_ns).await;
             return Ok(false);
         }
         let body = timeout(SILENCE, response.into_body().collect()).await;

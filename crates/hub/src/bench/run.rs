@@ -70,7 +70,7 @@ impl Run {
 
     /// Nanoseconds since it began.
     pub(crate) fn now_ns(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        span::nanos(self.began.elapsed())
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -81,14 +81,9 @@ impl Run {
         count(&mut self.tally.borrow_mut());
     }
 
-    /// How many subscribers have a stream, deliveries there were, and publishers that are not done.
-    pub(crate) fn state(&self) -> (usize, u64, usize) {
-        let tally = self.tally.borrow();
-        (tally.answered, tally.delivered, tally.publishing)
-    }
-
-    pub(crate) fn has_closed(&self) -> bool {
-        self.tally.borrow().closed > 0
+    /// Something of the sums, without a copy of all times.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Tally) -> T) -> T {
+        look(&self.tally.borrow())
     }
 
     pub(crate) fn stop(&self) {

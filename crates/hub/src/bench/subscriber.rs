@@ -78,28 +78,32 @@ struct Subscriber<'a> {
 
 impl Subscriber<'_> {
     async fn follow(&mut self, entrance: &Entrance, request: &Request<()>) -> io::Result<()> {
+        let stream = self.enter(entrance, request).await?;
+        while !self.chunks.is_over() && self.go_on(&stream, entrance).await? {}
+        Ok(())
+    }
+
+    /// Knocks until the response's head is here, or the connection has ended.
+    async fn enter(&mut self, entrance: &Entrance, request: &Request<()>) -> io::Result<TcpStream> {
         // The semaphore is never closed.
-        let mut knocking = entrance.knocking.acquire().await.ok();
+        let _knocking = entrance.knocking.acquire().await;
         let stream = TcpStream::connect(entrance.address).await?;
         send(&stream, &render(request)).await?;
-        loop {
-            stream.readable().await?;
-            let mut buffer = entrance.buffer.borrow_mut();
-            match stream.try_read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(got) => self.take(buffer.get(..got).unwrap_or_default())?,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-            if self.head.is_none() {
-                knocking = None;
-            }
-            if self.chunks.is_over() {
-                return Ok(());
-            }
-            drop(buffer);
-            let _ = &knocking;
+        while self.head.is_some() && self.go_on(&stream, entrance).await? {}
+        Ok(stream)
+    }
+
+    /// Waits for bytes and takes them; `false`: the connection has ended.
+    async fn go_on(&mut self, stream: &TcpStream, entrance: &Entrance) -> io::Result<bool> {
+        stream.readable().await?;
+        let mut buffer = entrance.buffer.borrow_mut();
+        match stream.try_read(&mut buffer) {
+            Ok(0) => return Ok(false),
+            Ok(got) => self.take(buffer.get(..got).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
+        Ok(true)
     }
 
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -158,6 +158,10 @@ impl Error for ConnectError {
 
 /// hyper says "connection error"; what it was stands at the end of the chain.
 pub(crate) fn root_cause(error: &hyper::Error) -> String {
+    if error.is_closed() {
+        // hyper's own words are "channel closed", of a channel that is none of the user's.
+        return "the connection was closed".to_owned();
+    }
     let mut cause: &dyn Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

@@ -53,11 +53,7 @@ impl Refusal {
         let problem = is_problem.then(|| Self::from_line(&body)).flatten();
         let detail = match problem {
             Some(problem) => problem.detail,
-            None => format!(
-                "the answer was {}, and not in the words of a Tidings hub; is something else at \
-                 this URL?",
-                head.status
-            ),
+            None => foreign("it says no problem in JSON"),
         };
         Self {
             status: head.status,
@@ -91,8 +87,22 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.detail, self.status.as_u16())
+        let Self { detail, status, .. } = self;
+        let advice = match *status {
+            StatusCode::UNAUTHORIZED => "; give a token with --token",
+            StatusCode::NOT_FOUND => "; check --url",
+            status if status.is_redirection() => {
+                "; redirects are not followed: give the final URL with --url"
+            }
+            _ => "",
+        };
+        write!(f, "{detail} ({}){advice}", status.as_u16())
     }
+}
+
+/// Whoever answered is no hub.
+pub(crate) fn foreign(why: &str) -> String {
+    format!("the answer is not that of a Tidings hub ({why}); is something else at this URL?")
 }
 
 /// Only seconds are understood: a date would need both clocks to agree.
@@ -112,6 +122,22 @@ mod tests {
         let line = br#"{"status":503,"title":"The hub cannot do this now","detail":"try again"}"#;
         let refusal = Refusal::from_line(line).unwrap();
         assert_eq!(refusal.to_string(), "try again (503)");
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        for (status, advice) in [
+            (302, "final URL"),
+            (401, "--token"),
+            (404, "check --url"),
+            (503, ""),
+        ] {
+            let line = format!(r#"{{"status":{status},"detail":"no"}}"#);
+            let told = Refusal::from_line(line.as_bytes()).unwrap().to_string();
+            let rest = told.strip_prefix(&format!("no ({status})")).unwrap();
+            assert_eq!(rest.is_empty(), advice.is_empty(), "{told}");
+            assert!(rest.contains(advice), "{told}");
+        }
     }
 
     #[test]

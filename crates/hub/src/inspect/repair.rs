@@ -4,19 +4,16 @@ use std::io::{Write, stdout};
 
 use tidings_log::{DirectoryStorage, Repair, repair};
 
-use super::output_ended;
+use super::{advice, output_ended, storage};
 use crate::{arguments::Repairing, failure::Failure, notice};
 
 pub(super) fn run(repairing: &Repairing) -> Result<(), Failure> {
+    // Before the lock is taken, which would leave a file where there is no log.
+    storage(&repairing.dir)?;
     let dir = repairing.dir.display();
-    if !repairing.dir.is_dir() {
-        return Err(Failure::failed(format!(
-            "{dir} is no directory: give the --data directory of a hub"
-        )));
-    }
     // The lock says who has the log open: repairing beneath a hub would damage more than it mends.
-    let storage = DirectoryStorage::open(&repairing.dir)
-        .map_err(|error| Failure::failed(format!("cannot repair: {error}")))?;
+    let log = DirectoryStorage::open(&repairing.dir)
+        .map_err(|error| Failure::failed(format!("cannot repair: {error}{}", advice(&error))))?;
     notice::say(format_args!("tidings: reading all of {dir}"));
     let (mut out, mut printed) = (stdout(), Ok(()));
     let mut tell = |repair: &Repair| {
@@ -24,7 +21,7 @@ pub(super) fn run(repairing: &Repairing) -> Result<(), Failure> {
             printed = writeln!(out, "{}", describe(repair));
         }
     };
-    let repairs = repair(&storage, repairing.dry_run, &mut tell)
+    let repairs = repair(&log, repairing.dry_run, &mut tell)
         .map_err(|error| Failure::failed(format!("cannot repair the log in {dir}: {error}")))?;
     printed.or_else(|error| output_ended(&error))?;
     let said = match (repairs, repairing.dry_run) {

@@ -10,13 +10,13 @@ use serde::Serialize;
 use tidings_log::inspect::dump;
 
 use super::{Progress, output_ended, print_json, storage, time, unreadable};
-use crate::{arguments::Inspected, failure::Failure, notice};
+use crate::{arguments::Inspected, failure::Failure};
 
 /// Topics that are told to people.
 const TOPICS_SHOWN_MAX: usize = 20;
 
-/// How often a reading of single records says how far it is. Records.
-const TELL_EVERY: u64 = 1_000_000;
+/// After so many events it is looked whether there is something to tell.
+const LOOK_EVERY: u64 = 1024;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -52,26 +52,27 @@ pub(super) fn run(inspected: &Inspected) -> Result<(), Failure> {
     let storage = storage(&inspected.dir)?;
     let records = dump(&storage).map_err(|error| unreadable(&inspected.dir, &error))?;
     let mut topics: HashMap<String, Count> = HashMap::new();
-    let (mut all, mut problems, mut progress) = (Count::default(), 0_u64, Progress::default());
+    let (mut all, mut problems, mut progress) = (Count::default(), 0_u64, Progress::new());
     for record in records {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
                 problems += 1;
-                notice::say(format_args!("tidings: {error}"));
+                progress.line.say(format_args!("tidings: {error}"));
                 continue;
             }
         };
         let bytes = record.frame.len() as u64;
         all.add(record.sequence, record.time_ms, bytes);
-        if all.events.is_multiple_of(TELL_EVERY) {
-            progress.read(&format!("up to sequence {}", record.sequence), 0);
+        if all.events.is_multiple_of(LOOK_EVERY) {
+            progress.tell(all.events, "event", all.bytes);
         }
         for topic in record.topics {
             let count = topics.entry(topic).or_default();
             count.add(record.sequence, record.time_ms, bytes);
         }
     }
+    progress.line.clear();
     let mut topics: Vec<_> = topics
         .iter()
         .map(|(topic, count)| shown(topic, count))

@@ -2,10 +2,8 @@
 
 use std::{fmt, io};
 
-use hyper::StatusCode;
-
 use crate::{
-    client::{ConnectError, Refusal},
+    client::{ConnectError, Refusal, foreign},
     failure::Code,
 };
 
@@ -57,16 +55,9 @@ impl fmt::Display for Trouble {
             Self::Broken(why) => write!(f, "the connection to the hub broke: {why}"),
             Self::Refused { refusal, line } => {
                 let line = line.map_or(String::new(), |line| format!(" event {line}"));
-                write!(f, "the hub refused{line}: {refusal}")?;
-                match refusal.status {
-                    StatusCode::UNAUTHORIZED => f.write_str("; give a token with --token"),
-                    _ => Ok(()),
-                }
+                write!(f, "the hub refused{line}: {refusal}")
             }
-            Self::Foreign(why) => write!(
-                f,
-                "the answer is not that of a Tidings hub ({why}); is something else at this URL?"
-            ),
+            Self::Foreign(why) => f.write_str(&foreign(why)),
             Self::Output(error) => write!(f, "cannot print a receipt: {error}"),
         }
     }

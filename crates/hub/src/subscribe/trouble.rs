@@ -2,11 +2,9 @@
 
 use std::{fmt, io, time::Duration};
 
-use hyper::StatusCode;
-
 use super::follower::Outcome;
 use crate::{
-    client::{ConnectError, Refusal},
+    client::{ConnectError, Refusal, foreign},
     failure::Code,
 };
 
@@ -62,20 +60,8 @@ impl fmt::Display for Trouble {
             Self::Broken(why) => write!(f, "the connection to the hub broke: {why}"),
             Self::Silent(time) => write!(f, "nothing came from the hub for {} s", time.as_secs()),
             Self::Closed => f.write_str("the stream ended"),
-            Self::Refused(refusal) => {
-                write!(f, "the hub refused: {refusal}")?;
-                match refusal.status {
-                    StatusCode::UNAUTHORIZED => f.write_str("; give a token with --token"),
-                    status if status.is_redirection() => {
-                        f.write_str("; redirects are not followed: give the final URL with --url")
-                    }
-                    _ => Ok(()),
-                }
-            }
-            Self::Foreign(why) => write!(
-                f,
-                "the answer is not that of a Tidings hub ({why}); is something else at this URL?"
-            ),
+            Self::Refused(refusal) => write!(f, "the hub refused: {refusal}"),
+            Self::Foreign(why) => f.write_str(&foreign(why)),
             Self::Output(error) => write!(f, "cannot print an event: {error}"),
         }
     }
