@@ -68,7 +68,7 @@ pub(crate) fn collect(
     let mut page = Filling::new(from, limits);
     let exact = select.exact().filter(|topics| topics.len() <= TOPICS_MAX);
     let exact = exact.map(|topics| page.look_up(view, topics)).transpose()?;
-    let mut scan = Scan::new(view, select);
+    let mut scan = Scan::new(view, select, from);
     if exact.is_none() {
         page.note_forgotten(view.lost_before());
     }
@@ -104,6 +104,7 @@ pub(crate) fn collect(
 struct Scan<'a> {
     view: &'a View<'a>,
     select: &'a dyn Select,
+    from: u64,
     plain: bool,
     /// From where on each topic is kept that was met.
     kept: HashMap<String, u64>,
@@ -145,10 +146,11 @@ enum Wish {
 }
 
 impl<'a> Scan<'a> {
-    fn new(view: &'a View<'a>, select: &'a dyn Select) -> Self {
+    fn new(view: &'a View<'a>, select: &'a dyn Select, from: u64) -> Self {
         Self {
             view,
             select,
+            from,
             plain: view.is_plain(),
             kept: HashMap::new(),
         }
@@ -172,7 +174,7 @@ impl<'a> Scan<'a> {
         if let Some(from) = self.kept.get(topic) {
             return Ok(*from);
         }
-        let from = self.view.kept(topic)?.from;
+        let from = self.view.kept(topic, self.from)?.from;
         self.kept.insert(topic.to_owned(), from);
         Ok(from)
     }
@@ -208,7 +210,7 @@ impl Filling {
             let kept = if plain {
                 Kept::default()
             } else {
-                view.kept(topic)?
+                view.kept(topic, self.from)?
             };
             self.note_forgotten(kept.lost_before);
             wanted.push((*topic, kept.from));

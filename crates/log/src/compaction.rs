@@ -292,7 +292,7 @@ fn kept_of(segment: &Segment, view: &View<'_>) -> Result<Vec<Posting>, ReadError
         if view.rules.of(&list.topic).is_none() {
             continue;
         }
-        let from = view.kept(&list.topic)?.from;
+        let from = view.kept(&list.topic, segment.first)?.from;
         if from >= segment.end() {
             continue;
         }

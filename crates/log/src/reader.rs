@@ -112,7 +112,7 @@ impl Reader {
             return Ok(view.lost_before());
         };
         topics.iter().try_fold(0, |before, topic| {
-            let kept = view.kept(topic)?;
+            let kept = view.kept(topic, 0)?;
             Ok(before.max(kept.lost_before))
         })
     }
@@ -258,7 +258,7 @@ fn wanted(
         None => segment.lookup(Index::lists)?,
     };
     for list in lists.iter().filter(|list| select.matches(&list.topic)) {
-        let from = segment.ordinal(view.kept(&list.topic)?.from);
+        let from = segment.ordinal(view.kept(&list.topic, segment.first)?.from);
         let mut position = match from {
             0 => 0,
             from => segment.lookup(|index| index.seek(list, from))?,

@@ -127,8 +127,9 @@ impl View<'_> {
         self.whole_from().max(self.damaged_before())
     }
 
-    /// What is kept of a topic.
-    pub(crate) fn kept(&self, topic: &str) -> Result<Kept, ReadError> {
+    /// What is kept of a topic from a sequence on; of what is before it nothing is said. Takes time by
+    /// the number of segments behind that.
+    pub(crate) fn kept(&self, topic: &str, since: u64) -> Result<Kept, ReadError> {
         let Some(rule) = self.rules.of(topic) else {
             // What is there of it before that is kept for other topics of the same records.
             return Ok(Kept {
@@ -136,7 +137,7 @@ impl View<'_> {
                 lost_before: self.lost_before(),
             });
         };
-        let mut kept = rule.kept(self.segments, topic, self.whole_from())?;
+        let mut kept = rule.kept(self.segments, topic, since, self.whole_from())?;
         let unknown = self.foreign_before().max(self.damaged_before());
         kept.lost_before = kept.lost_before.max(unknown);
         Ok(kept)
@@ -148,6 +149,7 @@ impl Rule {
         &self,
         segments: &SegmentList,
         topic: &str,
+        since: u64,
         whole_from: u64,
     ) -> Result<Kept, ReadError> {
         let young_from = self.young_from.load(Ordering::Relaxed);
@@ -165,7 +167,7 @@ impl Rule {
         }
         let mut oldest = 0;
         for segment in segments.iter().rev() {
-            if segment.end() <= young_from {
+            if segment.end() <= young_from.max(since) {
                 break;
             }
             let Some(list) = segment.lookup(|index| index.list(topic))? else {
