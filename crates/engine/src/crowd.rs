@@ -347,21 +347,15 @@ impl Crowd {
                 forgotten_before = page.forgotten_before.unwrap_or(0);
                 self.keep(source, place, page, now_ms)
             }
-            Err(ReadError::Forgotten { first }) if place.offset == 0 => {
-                Outcome::Skip(first, GapReason::Retention)
-            }
-            Err(ReadError::Lost { next }) if place.offset == 0 => {
-                Outcome::Skip(next, GapReason::Lost)
-            }
-            Err(ReadError::Damaged { next, .. }) if place.offset == 0 => {
-                Outcome::Skip(next, GapReason::Damaged)
-            }
-            // The event that they are within is gone.
-            Err(ReadError::Forgotten { .. } | ReadError::Lost { .. }) => Outcome::Broken,
-            Err(error) => {
-                unreadable = Some(error);
-                Outcome::Broken
-            }
+            Err(error) => match GapReason::of(&error) {
+                Some((reason, next)) if place.offset == 0 => Outcome::Skip(next, reason),
+                // The event that they are within is gone.
+                Some((GapReason::Retention | GapReason::Lost, _)) => Outcome::Broken,
+                _ => {
+                    unreadable = Some(error);
+                    Outcome::Broken
+                }
+            },
         };
         for number in &waiting {
             self.apply(*number, place, &outcome, forgotten_before);
@@ -375,7 +369,7 @@ impl Crowd {
     pub fn position(&self, number: u32) -> Position {
         let member = self.members.get(number as usize);
         let next = member.map_or(0, |member| member.place.sequence);
-        before(&self.shared.epoch, next)
+        Position::before(&self.shared.epoch, next)
     }
 
     /// Whether there may be something for a subscriber that it was not given.
@@ -594,16 +588,12 @@ impl Crowd {
             return;
         }
         member.state = State::Following;
-        let epoch = &self.shared.epoch;
+        let before = |sequence| Position::before(&self.shared.epoch, sequence);
         if member.told_before < forgotten_before && place.offset == 0 {
             // Of what was asked for some is gone, and what is left of it follows.
             member.told_before = forgotten_before;
-            member.gap = Some(Box::new(Gap {
-                from: before(epoch, place.sequence).to_string(),
-                to: before(epoch, forgotten_before),
-                resumes_after: before(epoch, place.sequence),
-                reason: GapReason::Retention,
-            }));
+            let gap = Gap::forgotten(before(place.sequence), before(forgotten_before));
+            member.gap = Some(Box::new(gap));
             return;
         }
         match outcome {
@@ -611,13 +601,9 @@ impl Crowd {
             Outcome::Nothing(next) => member.place = Place::at(*next),
             Outcome::Skip(to, reason) => {
                 member.place = Place::at(place.sequence.max(*to));
-                let to = before(epoch, member.place.sequence);
-                member.gap = Some(Box::new(Gap {
-                    from: before(epoch, place.sequence).to_string(),
-                    resumes_after: to.clone(),
-                    to,
-                    reason: *reason,
-                }));
+                let from = before(place.sequence).to_string();
+                let gap = Gap::skipping(from, before(member.place.sequence), *reason);
+                member.gap = Some(Box::new(gap));
             }
             Outcome::Broken => member.state = State::Broken,
         }
@@ -675,14 +661,6 @@ impl Drop for Crowd {
             self.leave(number);
         }
         self.tell_delivered();
-    }
-}
-
-/// The place before a sequence.
-fn before(epoch: &Arc<str>, sequence: u64) -> Position {
-    Position {
-        epoch: epoch.clone(),
-        sequence: sequence.saturating_sub(1),
     }
 }
 

@@ -193,8 +193,7 @@ impl Subscription {
             return Some(Step::End(reason));
         }
         if let Some(gap) = self.gap.take() {
-            add(&self.shared.counters.gaps, 1);
-            return Some(Step::Gap(*gap));
+            return Some(self.tell(*gap));
         }
         let limits = &self.shared.limits;
         let budget = Budget {
@@ -238,21 +237,17 @@ impl Subscription {
         }
         let page = match page.found {
             Ok(page) => page,
-            Err(ReadError::Forgotten { first }) => {
-                return Ok(Some(self.skip_to(first, GapReason::Retention)));
+            Err(error) => {
+                let (reason, next) = GapReason::of(&error).ok_or(error)?;
+                return Ok(Some(self.skip_to(next, reason)));
             }
-            Err(ReadError::Lost { next }) => {
-                return Ok(Some(self.skip_to(next, GapReason::Lost)));
-            }
-            Err(ReadError::Damaged { next, .. }) => {
-                return Ok(Some(self.skip_to(next, GapReason::Damaged)));
-            }
-            Err(error) => return Err(error),
         };
         let forgotten = page.forgotten_before.unwrap_or(0);
         if self.told_before < forgotten {
             self.told_before = forgotten;
-            return Ok(Some(self.tell_forgotten(forgotten)));
+            // Of what was asked for some is gone, and what is left of it follows.
+            let gap = Gap::forgotten(self.position(), self.before(forgotten));
+            return Ok(Some(self.tell(gap)));
         }
         self.cursor = self.cursor.max(page.next);
         let frames: Vec<Bytes> = page
@@ -273,10 +268,7 @@ impl Subscription {
     /// Where a subscription begins with a gap, that is its first step, and this is the place after
     /// it: tell the gap before this place, or a stream that breaks in between hides it.
     pub fn position(&self) -> Position {
-        Position {
-            epoch: self.shared.epoch.clone(),
-            sequence: self.cursor.saturating_sub(1),
-        }
+        self.before(self.cursor)
     }
 
     /// Whether something happened that the subscriber has not looked at.
@@ -297,31 +289,19 @@ impl Subscription {
         LogRead::new(&self.shared, self.selection.clone(), asked)
     }
 
-    /// Of what was asked for some is gone, and what is left of it follows.
-    fn tell_forgotten(&self, before: u64) -> Step {
-        add(&self.shared.counters.gaps, 1);
-        Step::Gap(Gap {
-            from: self.position().to_string(),
-            to: Position {
-                epoch: self.shared.epoch.clone(),
-                sequence: before.saturating_sub(1),
-            },
-            resumes_after: self.position(),
-            reason: GapReason::Retention,
-        })
-    }
-
     fn skip_to(&mut self, cursor: u64, reason: GapReason) -> Step {
         let from = self.position().to_string();
         self.cursor = self.cursor.max(cursor);
-        let to = self.position();
+        self.tell(Gap::skipping(from, self.position(), reason))
+    }
+
+    fn before(&self, sequence: u64) -> Position {
+        Position::before(&self.shared.epoch, sequence)
+    }
+
+    fn tell(&self, gap: Gap) -> Step {
         add(&self.shared.counters.gaps, 1);
-        Step::Gap(Gap {
-            from,
-            resumes_after: to.clone(),
-            to,
-            reason,
-        })
+        Step::Gap(gap)
     }
 }
 
