@@ -220,16 +220,6 @@ impl Crowd {
         }
     }
 
-    /// Subscribers there are.
-    pub fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
     /// Adds those who may have news since this was last asked to `news`; some more than once.
     pub fn take_news(&mut self, news: &mut Vec<u32>) {
         let (mut touched, mut endings) = (

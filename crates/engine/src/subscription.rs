@@ -271,11 +271,6 @@ impl Subscription {
         self.before(self.cursor)
     }
 
-    /// Whether something happened that the subscriber has not looked at.
-    pub fn has_news(&self) -> bool {
-        self.signal.is_rung()
-    }
-
     fn hand_over(&self, frames: Vec<Bytes>) -> Step {
         let bytes: usize = frames.iter().map(Bytes::len).sum();
         add(&self.shared.counters.delivered_events, frames.len() as u64);
