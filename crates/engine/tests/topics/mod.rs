@@ -1,0 +1,31 @@
+//! The topics of the models, what can be asked of them, and which events that means.
+
+use tidings::Selector;
+
+pub(crate) const TOPICS: [&str; 5] = ["a", "b", "c/1", "c/2", "c/2/x"];
+pub(crate) const PATTERNS: [&str; 5] = ["*", "c/:id", "c/*", "{c/}?:id", ":one"];
+
+/// How many [`selector`]s there are.
+pub(crate) const SELECTORS: usize = TOPICS.len() + PATTERNS.len();
+
+/// A topic by its number, or a pattern by one behind those.
+pub(crate) fn selector(n: usize) -> Selector {
+    match TOPICS.get(n) {
+        Some(topic) => Selector::Topic(topic.parse().unwrap()),
+        None => Selector::Pattern(PATTERNS[n - TOPICS.len()].parse().unwrap()),
+    }
+}
+
+/// Whether a topic is among what is followed.
+pub(crate) fn names(selectors: &[Selector], topic: &str) -> bool {
+    selectors.iter().any(|selector| match selector {
+        Selector::Topic(named) => named.as_str() == topic,
+        Selector::Pattern(pattern) => pattern.matches(topic),
+        other => panic!("{other:?}"),
+    })
+}
+
+/// Whether an event of these topics is.
+pub(crate) fn wants(selectors: &[Selector], topics: &[&str]) -> bool {
+    topics.iter().any(|topic| names(selectors, topic))
+}
