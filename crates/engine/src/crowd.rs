@@ -29,6 +29,7 @@ use self::{
 use crate::{
     bell::Bell,
     control::Gap,
+    forgotten::{Forgotten, Told},
     hub::{Located, Shared},
     id::Position,
     reading::{Budget, Reading},
@@ -84,8 +85,7 @@ struct Member {
     follows: SmallVec<[Follow; 1]>,
     selection: Arc<Selection>,
     gap: Option<Box<Gap>>,
-    /// That some was forgotten before this sequence needs not be told any more.
-    told_before: u64,
+    told: Told,
     state: State,
 }
 
@@ -147,7 +147,7 @@ impl Crowd {
             selection,
             cursor,
             gap,
-            told_before,
+            told,
         } = located;
         self.shared.register_in(&self.bell)?;
         let member = Member {
@@ -155,7 +155,7 @@ impl Crowd {
             follows: SmallVec::new(),
             selection: Arc::new(selection),
             gap: gap.map(Box::new),
-            told_before,
+            told,
             state: State::Following,
         };
         let number = narrow(self.members.insert(member));
@@ -237,7 +237,8 @@ impl Crowd {
         }
         let (source, place) = (member.source(number), member.place);
         if let Some(span) = self.spans.get(source, place, next, now_ms) {
-            return Some(CrowdStep::Span(span));
+            let gap = self.gap_in_front(number, &span);
+            return Some(gap.map_or(CrowdStep::Span(span), CrowdStep::Gap));
         }
         match self.read(number, next, now_ms) {
             Some(span) if span.is_empty() && span.to.offset > 0 => {
@@ -311,6 +312,14 @@ impl Crowd {
         self.bell.gone_before_end(count - ended);
     }
 
+    /// What is gone of what a member asked for, if the span was read for another one, who was told.
+    fn gap_in_front(&mut self, number: u32, span: &Span) -> Option<Gap> {
+        let member = self.members.get_mut(number as usize)?;
+        let gap = member.news_of(span.forgotten, &self.shared.epoch)?;
+        add(&self.shared.counters.gaps, 1);
+        Some(gap)
+    }
+
     /// All that there is for a member in the window. `None`: it does not reach back so far.
     fn read(&mut self, number: u32, next: u64, now_ms: u64) -> Option<Span> {
         let member = self.members.get(number as usize)?;
@@ -373,6 +382,15 @@ impl Member {
             [only] => Source::Channel(only.channel),
             _ => Source::Member(number),
         }
+    }
+
+    /// Of what was asked for some is gone, and what is left of it follows. `None`: it was told that,
+    /// or nothing is gone; within an event nothing can be said.
+    fn news_of(&mut self, forgotten: Forgotten, epoch: &Arc<str>) -> Option<Gap> {
+        let Place { sequence, offset } = self.place;
+        let is_news = offset == 0 && self.told.is_news(forgotten, sequence);
+        let before = |sequence| Position::before(epoch, sequence);
+        is_news.then(|| Gap::forgotten(before(sequence), before(forgotten.before)))
     }
 }
 

@@ -6,10 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use tidings_log::{Page, ReadError, ReadLimits, Reader};
+use tidings_log::{Page, ReadError, ReadLimits};
 
 use crate::{
     control::{Gap, GapReason},
+    forgotten::{Forgotten, Told},
     hub::{Located, Shared},
     id::Position,
     reading::Budget,
@@ -33,8 +34,7 @@ pub struct Subscription {
     membership: Membership,
     cursor: u64,
     gap: Option<Box<Gap>>,
-    /// That some was forgotten before this sequence needs not be told any more.
-    told_before: u64,
+    told: Told,
     registered: usize,
 }
 
@@ -55,7 +55,7 @@ pub enum Step {
 
 /// A read of the log for a subscriber that is behind the window. It holds no place in the hub.
 pub struct LogRead {
-    log: Reader,
+    shared: Arc<Shared>,
     selection: Arc<Selection>,
     asked: Asked,
     limits: ReadLimits,
@@ -76,6 +76,8 @@ impl fmt::Debug for LogRead {
 #[derive(Debug)]
 pub struct LogPage {
     pub(crate) asked: Asked,
+    /// See [`Shared::changes`].
+    pub(crate) changes: u64,
     pub(crate) found: Result<Page, ReadError>,
 }
 
@@ -143,7 +145,7 @@ impl Subscription {
             selection,
             cursor,
             gap,
-            told_before,
+            told,
         } = located;
         let mut subscription = Self {
             shared,
@@ -152,7 +154,7 @@ impl Subscription {
             membership: Membership::default(),
             cursor,
             gap: gap.map(Box::new),
-            told_before,
+            told,
             registered,
         };
         let Self {
@@ -235,18 +237,21 @@ impl Subscription {
         if page.asked.1 != Place::at(self.cursor) {
             return Ok(None);
         }
-        let page = match page.found {
+        let LogPage { found, changes, .. } = page;
+        let page = match found {
             Ok(page) => page,
             Err(error) => {
                 let (reason, next) = GapReason::of(&error).ok_or(error)?;
                 return Ok(Some(self.skip_to(next, reason)));
             }
         };
-        let forgotten = page.forgotten_before.unwrap_or(0);
-        if self.told_before < forgotten {
-            self.told_before = forgotten;
+        let forgotten = Forgotten {
+            before: page.forgotten_before.unwrap_or(0),
+            changes,
+        };
+        if self.told.is_news(forgotten, self.cursor) {
             // Of what was asked for some is gone, and what is left of it follows.
-            let gap = Gap::forgotten(self.position(), self.before(forgotten));
+            let gap = Gap::forgotten(self.position(), self.before(forgotten.before));
             return Ok(Some(self.tell(gap)));
         }
         self.cursor = self.cursor.max(page.next);
@@ -313,10 +318,10 @@ impl LogRead {
         self.asked
     }
 
-    pub(crate) fn new(shared: &Shared, selection: Arc<Selection>, asked: Asked) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, selection: Arc<Selection>, asked: Asked) -> Self {
         add(&shared.counters.log_reads, 1);
         Self {
-            log: shared.log.clone(),
+            shared: shared.clone(),
             selection,
             asked,
             limits: ReadLimits {
@@ -330,9 +335,11 @@ impl LogRead {
     /// Reads. It blocks on the disk, for at most a bounded number of bytes.
     pub fn run(self) -> LogPage {
         let from = self.asked.1.sequence;
-        let found = self.selection.with(|s| self.log.read(s, from, self.limits));
+        let log = &self.shared.log;
+        let found = self.selection.with(|s| log.read(s, from, self.limits));
         LogPage {
             asked: self.asked,
+            changes: self.shared.changes(),
             found,
         }
     }

@@ -8,6 +8,7 @@ use tidings_log::{Page, ReadError};
 use super::{Crowd, CrowdStep, State};
 use crate::{
     control::{Gap, GapReason},
+    forgotten::Forgotten,
     id::Position,
     span::{Place, SPANS_MAX, Source},
     subscription::{Asked, LogPage, LogRead},
@@ -58,18 +59,23 @@ impl Crowd {
         now_ms: u64,
         ready: &mut Vec<u32>,
     ) -> Result<(), ReadError> {
-        let LogPage { asked, found } = page;
+        let LogPage {
+            asked,
+            changes,
+            found,
+        } = page;
         if !self.is_awaited(asked) {
             return Ok(());
         }
         let (source, place, _) = asked;
         let waiting = self.reads.remove(&(source, place)).unwrap_or_default();
         let waiting = waiting.members;
-        let (mut forgotten_before, mut unreadable) = (0, None);
+        let mut forgotten = Forgotten { before: 0, changes };
+        let mut unreadable = None;
         let outcome = match found {
             Ok(page) => {
-                forgotten_before = page.forgotten_before.unwrap_or(0);
-                self.keep(source, place, page, now_ms)
+                forgotten.before = page.forgotten_before.unwrap_or(0);
+                self.keep((source, place), page, forgotten, now_ms)
             }
             Err(error) => match GapReason::of(&error) {
                 Some((reason, next)) if place.offset == 0 => Outcome::Skip(next, reason),
@@ -82,7 +88,7 @@ impl Crowd {
             },
         };
         for number in &waiting {
-            self.apply(*number, place, &outcome, forgotten_before);
+            self.apply(*number, place, &outcome, forgotten);
         }
         ready.extend(waiting);
         unreadable.map_or(Ok(()), Err)
@@ -121,9 +127,16 @@ impl Crowd {
     }
 
     /// Keeps what was read as spans for those who wait for it.
-    fn keep(&mut self, source: Source, place: Place, page: Page, now_ms: u64) -> Outcome {
+    fn keep(
+        &mut self,
+        (source, place): (Source, Place),
+        page: Page,
+        forgotten: Forgotten,
+        now_ms: u64,
+    ) -> Outcome {
         let mut from = place;
         let mut span = self.spans.begin(source, from);
+        span.forgotten = forgotten;
         let mut kept = 0;
         for stored in page.frames {
             let begun = place.offset > 0 && stored.sequence == place.sequence;
@@ -143,7 +156,9 @@ impl Crowd {
                 }
                 // The rest of the frame is for the next one.
                 from = span.to;
-                let full = std::mem::replace(&mut span, self.spans.begin(source, from));
+                let mut next = self.spans.begin(source, from);
+                next.forgotten = forgotten;
+                let full = std::mem::replace(&mut span, next);
                 self.spans.put(full);
                 kept += 1;
                 if kept == KEPT_MAX {
@@ -170,7 +185,7 @@ impl Crowd {
     }
 
     /// Tells one of those who waited what the read came to.
-    fn apply(&mut self, number: u32, place: Place, outcome: &Outcome, forgotten_before: u64) {
+    fn apply(&mut self, number: u32, place: Place, outcome: &Outcome, forgotten: Forgotten) {
         let Some(member) = self.members.get_mut(number as usize) else {
             return;
         };
@@ -178,14 +193,11 @@ impl Crowd {
             return;
         }
         member.state = State::Following;
-        let before = |sequence| Position::before(&self.shared.epoch, sequence);
-        if member.told_before < forgotten_before && place.offset == 0 {
-            // Of what was asked for some is gone, and what is left of it follows.
-            member.told_before = forgotten_before;
-            let gap = Gap::forgotten(before(place.sequence), before(forgotten_before));
+        if let Some(gap) = member.news_of(forgotten, &self.shared.epoch) {
             member.gap = Some(Box::new(gap));
             return;
         }
+        let before = |sequence| Position::before(&self.shared.epoch, sequence);
         match outcome {
             Outcome::Spans => {}
             Outcome::Nothing(next) => member.place = Place::at(*next),
