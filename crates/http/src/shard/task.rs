@@ -23,11 +23,8 @@ use super::{
     request::chunk,
 };
 use crate::{
-    connection,
     counters::Held,
-    hangup::linger,
     server::{Connections, Shared},
-    sniff::Rewound,
 };
 
 /// Anything that bytes can be read from and written to.
@@ -135,13 +132,7 @@ impl TaskShard {
         let Ok((io, why, _held)) = outcome.await else {
             return Ok(()); // the runtime ends
         };
-        match why {
-            Release::ToHyper(first) => {
-                connection::serve(server, Rewound::new(first, io), false).await
-            }
-            Release::Linger => linger(io, server.stream.config.linger_ms_max).await,
-            Release::Closed(outcome) => outcome,
-        }
+        why.carry_out(server, io).await
     }
 
     pub(crate) fn tell_drained(&self) {

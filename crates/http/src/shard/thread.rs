@@ -22,11 +22,8 @@ use super::{
     request::chunk,
 };
 use crate::{
-    connection,
     counters::Held,
-    hangup::linger,
     server::{Connections, Shared},
-    sniff::Rewound,
 };
 
 /// Connections that are taken in one turn. When thousands come at once, those who are here already
@@ -204,11 +201,13 @@ impl Driver {
             why,
             held,
         } = released;
-        if let Release::Closed(outcome) = why {
+        let note = |outcome: io::Result<()>| {
             if let Err(error) = outcome {
                 tracing::debug!(%error, "a connection broke");
             }
-            return;
+        };
+        if let Release::Closed(outcome) = why {
+            return note(outcome);
         }
         let server = self.server.clone();
         // Closing takes a socket out of the poller by itself; this one stays open.
@@ -220,16 +219,9 @@ impl Driver {
             let _held = held;
             let outcome = async {
                 let socket = tokio::net::TcpStream::from_std(socket?)?;
-                match why {
-                    Release::ToHyper(first) => {
-                        connection::serve(server, Rewound::new(first, socket), false).await
-                    }
-                    _ => linger(socket, server.stream.config.linger_ms_max).await,
-                }
+                why.carry_out(server, socket).await
             };
-            if let Err(error) = outcome.await {
-                tracing::debug!(%error, "a connection broke");
-            }
+            note(outcome.await);
         });
     }
 }
