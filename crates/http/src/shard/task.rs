@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     fanout::{Released, Shard, Wait},
-    inbox::{Inbox, Message},
+    inbox::{Inbox, Message, News},
     link::{Link, Release},
     request::chunk,
 };
@@ -128,7 +128,7 @@ impl TaskShard {
             waker: Waker::noop().clone(),
             home,
         };
-        self.inbox.send(Message::Accepted(link, held));
+        self.inbox.accept(link, held);
         let Ok((io, why, _held)) = outcome.await else {
             return Ok(()); // the runtime ends
         };
@@ -136,11 +136,11 @@ impl TaskShard {
     }
 
     pub(crate) fn tell_drained(&self) {
-        self.inbox.send(Message::Drained);
+        self.inbox.send(News::Drained);
     }
 
     pub(crate) fn tell_over(&self) {
-        self.inbox.send(Message::Over);
+        self.inbox.send(News::Over);
     }
 }
 
@@ -163,10 +163,13 @@ async fn run(server: Arc<Shared>, inbox: Arc<Inbox<TaskLink>>, notify: Arc<Notif
             shard.happened(slot, true, true);
         }
         for message in inbox.take() {
-            over |= matches!(message, Message::Over);
-            let Message::Accepted(link, held) = message else {
-                shard.hear(message);
-                continue;
+            let (link, held) = match message {
+                Message::Accepted(link, held) => (link, held),
+                Message::News(news) => {
+                    over |= matches!(news, News::Over);
+                    shard.hear(news);
+                    continue;
+                }
             };
             let slot = shard.accept(link, held);
             if let Some(link) = shard.link(slot) {

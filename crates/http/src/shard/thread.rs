@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use super::{
     fanout::{Released, Shard, Wait},
-    inbox::{Inbox, Message},
+    inbox::{Inbox, Message, News},
     link::{Link, Release},
     request::chunk,
 };
@@ -95,20 +95,18 @@ impl ThreadShards {
         let number = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len().max(1);
         if let Some(inbox) = self.inboxes.get(number) {
             let link = TcpLink(mio::net::TcpStream::from_std(socket));
-            inbox.send(Message::Accepted(link, held));
+            inbox.accept(link, held);
         }
     }
 
     pub(crate) fn tell_drained(&self) {
         self.inboxes
             .iter()
-            .for_each(|inbox| inbox.send(Message::Drained));
+            .for_each(|inbox| inbox.send(News::Drained));
     }
 
     pub(crate) fn tell_over(&self) {
-        self.inboxes
-            .iter()
-            .for_each(|inbox| inbox.send(Message::Over));
+        self.inboxes.iter().for_each(|inbox| inbox.send(News::Over));
     }
 }
 
@@ -168,10 +166,12 @@ impl Driver {
                 shard.happened(slot, event.is_readable(), event.is_writable());
             }
             for message in self.inbox.take() {
-                over |= matches!(message, Message::Over);
                 match message {
                     Message::Accepted(link, held) => accepted.push_back((link, held)),
-                    message => shard.hear(message),
+                    Message::News(news) => {
+                        over |= matches!(news, News::Over);
+                        shard.hear(news);
+                    }
                 }
             }
             for _ in 0..ADMITTED_TURN {
