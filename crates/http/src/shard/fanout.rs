@@ -208,6 +208,7 @@ impl<L: Link> Shard<L> {
             room: Room::Some,
             queued: false,
             unread: false,
+            half_closed: false,
             close: false,
             held: (held, None),
         });
@@ -242,6 +243,14 @@ impl<L: Link> Shard<L> {
         if writable && connection.room == Room::None {
             connection.room = Room::Again;
             self.queue_behind(slot);
+        }
+    }
+
+    /// The client has closed its side. Nothing more will happen to its socket that says so: what is
+    /// there is to be read to the end.
+    pub(crate) fn half_closed(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.half_closed = true;
         }
     }
 

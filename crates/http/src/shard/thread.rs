@@ -163,6 +163,9 @@ impl Driver {
             shard.set_time(elapsed_ms(begun));
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 let slot = u32::try_from(event.token().0).unwrap_or(u32::MAX);
+                if event.is_read_closed() {
+                    shard.half_closed(slot);
+                }
                 shard.happened(slot, event.is_readable(), event.is_writable());
             }
             for message in self.inbox.take() {
