@@ -14,6 +14,10 @@ use crate::{
     stream::Streams,
 };
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing, and any of them go together"
+)]
 pub(super) struct Connection<L> {
     pub(super) link: L,
     pub(super) state: State,
