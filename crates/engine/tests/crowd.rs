@@ -38,7 +38,7 @@ use tidings::{
     NewEvent, PIECE_BYTES_MAX, Progress, Publish, Selector, Span, Start,
 };
 use tidings_log::{MemoryStorage, Options, Retention, open};
-use topics::{SELECTORS, TOPICS, selector, wants};
+use topics::{TOPICS, selector, some_selectors, wants};
 
 const SLOTS: usize = 6;
 
@@ -179,15 +179,6 @@ fn some_event() -> impl Strategy<Value = EventSpec> {
             ttl_ms,
             data_bytes,
         })
-}
-
-fn some_selectors() -> impl Strategy<Value = Vec<usize>> {
-    // Most follow one topic, and many the same.
-    prop_oneof![
-        3 => (0..2_usize).prop_map(|topic| vec![topic]),
-        2 => (0..SELECTORS).prop_map(|selector| vec![selector]),
-        2 => vec(0..SELECTORS, 2..4),
-    ]
 }
 
 fn some_begin() -> impl Strategy<Value = Begin> {

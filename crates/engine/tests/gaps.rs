@@ -25,7 +25,7 @@ use tidings::{
     Selector, Start, Step, Subscription,
 };
 use tidings_log::{MemoryStorage, Options, Retention, TopicRetention, Topics, open};
-use topics::{SELECTORS, TOPICS, names, selector, wants};
+use topics::{SELECTORS, TOPICS, names, selector, some_selectors, wants};
 
 const SLOTS: usize = 5;
 
@@ -129,15 +129,6 @@ fn some_event() -> impl Strategy<Value = EventSpec> {
             ttl_ms,
             data_bytes,
         })
-}
-
-fn some_selectors() -> impl Strategy<Value = Vec<usize>> {
-    // Most follow one topic, and many the same: those share what is read for one of them.
-    prop_oneof![
-        3 => (0..2_usize).prop_map(|topic| vec![topic]),
-        2 => (0..SELECTORS).prop_map(|selector| vec![selector]),
-        2 => vec(0..SELECTORS, 2..4),
-    ]
 }
 
 fn some_start() -> impl Strategy<Value = Start> {

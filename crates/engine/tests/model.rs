@@ -24,7 +24,7 @@ use tidings::{
     PublishError, Receipt, Selector, Start, Step, Subscription, Ticket,
 };
 use tidings_log::{MemoryStorage, Options, Retention, open};
-use topics::{SELECTORS, TOPICS, selector, wants};
+use topics::{TOPICS, selector, some_selectors, wants};
 
 const SLOTS: usize = 4;
 
@@ -164,7 +164,7 @@ fn some_op() -> impl Strategy<Value = Op> {
     let slot = || 0..SLOTS;
     prop_oneof![
         6 => vec(some_group(), 1..4).prop_map(Op::Publish),
-        4 => (slot(), vec(0..SELECTORS, 1..4), some_from())
+        4 => (slot(), some_selectors(), some_from())
             .prop_map(|(slot, selectors, from)| Op::Subscribe { slot, selectors, from }),
         8 => (slot(), 1..6_usize).prop_map(|(slot, times)| Op::Step { slot, times }),
         2 => slot().prop_map(|slot| Op::Resume { slot }),
