@@ -169,6 +169,7 @@ impl Committer {
     ///
     /// The storage refused. Nothing is lost by it; try again later.
     pub fn retain(&mut self, now_ms: u64) -> Result<Retained, CommitError> {
+        self.shared.note_change();
         let retained = self.writer.retain(now_ms);
         if self
             .refused_bytes
@@ -324,6 +325,7 @@ impl Committer {
     fn write(&mut self, batch: Batch, staged: &[Staged]) -> Result<(), CommitError> {
         let begun = std::time::Instant::now();
         let bytes = batch.bytes();
+        self.shared.note_change();
         let committed = self.writer.commit(batch).inspect_err(|_| {
             self.refused_bytes = Some(bytes);
         })?;

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
+use tidings_log::ReadError;
 
 use crate::{
     id::{self, Position},
@@ -59,9 +60,41 @@ impl GapReason {
             Self::Unknown => "unknown",
         }
     }
+
+    /// Why the log cannot give what was asked for, and the sequence at which it can go on. `None`:
+    /// it cannot be read at all.
+    pub(crate) fn of(error: &ReadError) -> Option<(Self, u64)> {
+        match error {
+            ReadError::Forgotten { first } => Some((Self::Retention, *first)),
+            ReadError::Lost { next } => Some((Self::Lost, *next)),
+            ReadError::Damaged { next, .. } => Some((Self::Damaged, *next)),
+            _ => None,
+        }
+    }
 }
 
 impl Gap {
+    /// Everything after `from` is missing up to `to`, where the stream goes on.
+    pub(crate) fn skipping(from: String, to: Position, reason: GapReason) -> Self {
+        Self {
+            from,
+            resumes_after: to.clone(),
+            to,
+            reason,
+        }
+    }
+
+    /// Some of what was asked for after `from` is forgotten up to `to`, and what is left of it
+    /// follows: the stream goes on where it is.
+    pub(crate) fn forgotten(from: Position, to: Position) -> Self {
+        Self {
+            from: from.to_string(),
+            resumes_after: from,
+            to,
+            reason: GapReason::Retention,
+        }
+    }
+
     /// The gap as an event: `tidings.gap`, with the ID that a reconnect resumes after, so that a
     /// gap is told once.
     pub fn frame(&self) -> Bytes {

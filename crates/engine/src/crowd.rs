@@ -6,31 +6,38 @@
 //!
 //! The members of a crowd and the channels that they follow refer to each other by number, so that
 //! a quiet member costs about a hundred bytes and no allocation of its own.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `crowd` | members, and what there is for each: start here |
+//! | `crowd::following` | which members a channel's news reaches |
+//! | `crowd::replay` | reads of the log, one for all who stand at the same place |
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{
-        Arc as StdArc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+mod following;
+mod replay;
+
+use std::{collections::HashMap, fmt, sync::Arc as StdArc};
 
 use slab::Slab;
 use smallvec::SmallVec;
-use tidings_log::{Page, ReadError};
+
+use self::{
+    following::{Follow, Followed},
+    replay::Waiting,
+};
 
 use crate::{
     bell::Bell,
-    control::{Gap, GapReason},
+    control::Gap,
+    forgotten::{Forgotten, Told},
     hub::{Located, Shared},
     id::Position,
     reading::{Budget, Reading},
     selection::Selection,
     signal::EndReason,
-    span::{Framing, Place, SPANS_MAX, Source, Span, SpanCache, SpanLimit},
+    span::{Framing, Place, Source, Span, SpanCache, SpanLimit},
     stats::add,
-    subscription::{Asked, LogPage, LogRead, SubscribeError},
+    subscription::{LogRead, SubscribeError},
     sync::Arc,
     window::Channel,
 };
@@ -53,66 +60,6 @@ pub struct Crowd {
     delivered: Delivered,
 }
 
-/// Spans that are kept of one page; what lies behind them is read again. Of more than the cache
-/// holds the first would be gone before anyone was served, again and again.
-const KEPT_MAX: usize = SPANS_MAX / 2;
-
-/// Reads that were begun so far, by all crowds: the next one must not take what was read for one that
-/// ended.
-static BEGUN: AtomicU64 = AtomicU64::new(0);
-
-/// A subscriber of a crowd.
-struct Member {
-    place: Place,
-    follows: SmallVec<[Follow; 1]>,
-    selection: Arc<Selection>,
-    gap: Option<Box<Gap>>,
-    /// That some was forgotten before this sequence needs not be told any more.
-    told_before: u64,
-    state: State,
-}
-
-/// Those who wait for one read of the log.
-#[derive(Default)]
-struct Waiting {
-    /// Which read it is. The numbers of members and channels are given to others, so an earlier one
-    /// for the same place may be of other events.
-    serial: u64,
-    members: Vec<u32>,
-}
-
-/// A channel that a member follows, and where the channel lists it.
-#[derive(Clone, Copy)]
-struct Follow {
-    channel: u32,
-    index: u32,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Following,
-    /// A read of the log was begun for it.
-    Reading,
-    /// It was told to end, or is to be.
-    Ended(EndReason),
-    /// The log cannot be read here, or an event that it was in the middle of is gone.
-    Broken,
-}
-
-struct Followed {
-    channel: Arc<Channel>,
-    members: Vec<u32>,
-    /// Those who follow only this share what they ask the log for.
-    selection: Arc<Selection>,
-}
-
-/// Counted here, and told to the hub once for many steps.
-#[derive(Default)]
-struct Delivered {
-    events: u64,
-    bytes: u64,
-}
-
 /// What a member has for its subscriber.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -130,6 +77,34 @@ pub enum CrowdStep {
     End(EndReason),
     /// The stream cannot go on and is to be broken off; the subscriber can resume.
     Broken,
+}
+
+/// A subscriber of a crowd.
+struct Member {
+    place: Place,
+    follows: SmallVec<[Follow; 1]>,
+    selection: Arc<Selection>,
+    gap: Option<Box<Gap>>,
+    told: Told,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Following,
+    /// A read of the log was begun for it.
+    Reading,
+    /// It was told to end, or is to be.
+    Ended(EndReason),
+    /// The log cannot be read here, or an event that it was in the middle of is gone.
+    Broken,
+}
+
+/// Counted here, and told to the hub once for many steps.
+#[derive(Default)]
+struct Delivered {
+    events: u64,
+    bytes: u64,
 }
 
 impl fmt::Debug for Crowd {
@@ -172,7 +147,7 @@ impl Crowd {
             selection,
             cursor,
             gap,
-            told_before,
+            told,
         } = located;
         self.shared.register_in(&self.bell)?;
         let member = Member {
@@ -180,7 +155,7 @@ impl Crowd {
             follows: SmallVec::new(),
             selection: Arc::new(selection),
             gap: gap.map(Box::new),
-            told_before,
+            told,
             state: State::Following,
         };
         let number = narrow(self.members.insert(member));
@@ -197,14 +172,7 @@ impl Crowd {
         let Some(member) = self.members.try_remove(number as usize) else {
             return;
         };
-        // Also one that was told to end since it began to wait.
-        let waits_at = (member.source(number), member.place);
-        if let Some(waiting) = self.reads.get_mut(&waits_at) {
-            waiting.members.retain(|other| *other != number);
-            if waiting.members.is_empty() {
-                self.reads.remove(&waits_at);
-            }
-        }
+        self.stop_waiting(number, member.source(number), member.place);
         for follow in member.follows {
             self.unfollow(follow);
         }
@@ -218,16 +186,6 @@ impl Crowd {
         if self.members.is_empty() {
             self.members.shrink_to_fit();
         }
-    }
-
-    /// Subscribers there are.
-    pub fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
     }
 
     /// Adds those who may have news since this was last asked to `news`; some more than once.
@@ -279,7 +237,8 @@ impl Crowd {
         }
         let (source, place) = (member.source(number), member.place);
         if let Some(span) = self.spans.get(source, place, next, now_ms) {
-            return Some(CrowdStep::Span(span));
+            let gap = self.gap_in_front(number, &span);
+            return Some(gap.map_or(CrowdStep::Span(span), CrowdStep::Gap));
         }
         match self.read(number, next, now_ms) {
             Some(span) if span.is_empty() && span.to.offset > 0 => {
@@ -312,70 +271,12 @@ impl Crowd {
         reached.rest
     }
 
-    /// Whether anybody still waits for what this would find.
-    pub fn waits_for(&self, read: &LogRead) -> bool {
-        self.is_awaited(read.asked())
-    }
-
-    fn is_awaited(&self, (source, place, serial): Asked) -> bool {
-        let waiting = self.reads.get(&(source, place));
-        waiting.is_some_and(|waiting| waiting.serial == serial)
-    }
-
-    /// Takes what a [`LogRead`] found. Adds those who waited for it to `ready`: ask each for its
-    /// next step at once, while it is in memory.
-    ///
-    /// # Errors
-    ///
-    /// The log could not be read here. Those who waited are to be broken off, and can resume.
-    pub fn accept(
-        &mut self,
-        page: LogPage,
-        now_ms: u64,
-        ready: &mut Vec<u32>,
-    ) -> Result<(), ReadError> {
-        let LogPage { asked, found } = page;
-        if !self.is_awaited(asked) {
-            return Ok(());
-        }
-        let (source, place, _) = asked;
-        let waiting = self.reads.remove(&(source, place)).unwrap_or_default();
-        let waiting = waiting.members;
-        let (mut forgotten_before, mut unreadable) = (0, None);
-        let outcome = match found {
-            Ok(page) => {
-                forgotten_before = page.forgotten_before.unwrap_or(0);
-                self.keep(source, place, page, now_ms)
-            }
-            Err(ReadError::Forgotten { first }) if place.offset == 0 => {
-                Outcome::Skip(first, GapReason::Retention)
-            }
-            Err(ReadError::Lost { next }) if place.offset == 0 => {
-                Outcome::Skip(next, GapReason::Lost)
-            }
-            Err(ReadError::Damaged { next, .. }) if place.offset == 0 => {
-                Outcome::Skip(next, GapReason::Damaged)
-            }
-            // The event that they are within is gone.
-            Err(ReadError::Forgotten { .. } | ReadError::Lost { .. }) => Outcome::Broken,
-            Err(error) => {
-                unreadable = Some(error);
-                Outcome::Broken
-            }
-        };
-        for number in &waiting {
-            self.apply(*number, place, &outcome, forgotten_before);
-        }
-        ready.extend(waiting);
-        unreadable.map_or(Ok(()), Err)
-    }
-
     /// Where a new subscription of this subscriber would go on, as
     /// [`Subscription::position`](crate::Subscription::position).
     pub fn position(&self, number: u32) -> Position {
         let member = self.members.get(number as usize);
         let next = member.map_or(0, |member| member.place.sequence);
-        before(&self.shared.epoch, next)
+        Position::before(&self.shared.epoch, next)
     }
 
     /// Whether there may be something for a subscriber that it was not given.
@@ -390,79 +291,12 @@ impl Crowd {
         member.is_some_and(|member| member.place.offset > 0)
     }
 
-    /// Has a member told of all that its selection names. False: too many complex patterns.
-    fn follow(&mut self, number: u32) -> bool {
-        let Some(member) = self.members.get(number as usize) else {
-            return false;
-        };
-        let selection = member.selection.clone();
-        let mut follows: SmallVec<[Follow; 1]> = SmallVec::new();
-        let shared = self.shared.clone();
-        let max = shared.limits.complex_patterns_max;
-        let joined = shared.window.join_each(&selection, max, |channel| {
-            let at = self.admit(channel, &selection);
-            if let Some(followed) = self.followed.get_mut(at as usize) {
-                let index = narrow(followed.members.len());
-                followed.members.push(number);
-                follows.push(Follow { channel: at, index });
-            }
-        });
-        let alone = match follows.as_slice() {
-            [only] => self.followed.get(only.channel as usize),
-            _ => None,
-        };
-        let same = alone.map(|followed| followed.selection.clone());
-        if let Some(member) = self.members.get_mut(number as usize) {
-            member.follows = follows;
-            // Alike, and there already.
-            member.selection = same.unwrap_or(selection);
-        }
-        joined
-    }
-
-    /// The number of a channel, which it gets with its first member.
-    fn admit(&mut self, channel: &Arc<Channel>, selection: &Arc<Selection>) -> u32 {
-        let address = Arc::as_ptr(channel) as usize;
-        *self.numbers.entry(address).or_insert_with(|| {
-            // Only one who follows nothing else can lend its selection.
-            let selection = match selection.len() {
-                1 => selection.clone(),
-                _ => Arc::new(channel.selection()),
-            };
-            let at = narrow(self.followed.insert(Followed {
-                channel: channel.clone(),
-                members: Vec::new(),
-                selection,
-            }));
-            channel.admit_crowd(&self.bell, at);
-            at
-        })
-    }
-
-    fn unfollow(&mut self, follow: Follow) {
-        let Follow { channel, index } = follow;
-        let Some(followed) = self.followed.get_mut(channel as usize) else {
-            return;
-        };
-        if (index as usize) < followed.members.len() {
-            followed.members.swap_remove(index as usize);
-        }
-        if followed.members.is_empty() {
-            let followed = self.followed.remove(channel as usize);
-            self.numbers
-                .remove(&(Arc::as_ptr(&followed.channel) as usize));
-            self.spans.forget(Source::Channel(channel));
-            self.shared
-                .window
-                .leave_crowd(&followed.channel, &self.bell);
-            return;
-        }
-        // The last of the list has taken the place that became free.
-        let moved = followed.members.get(index as usize).copied();
-        let moved = moved.and_then(|number| self.members.get_mut(number as usize));
-        let listed = moved.and_then(|m| m.follows.iter_mut().find(|f| f.channel == channel));
-        if let Some(listed) = listed {
-            listed.index = index;
+    /// Adds what was delivered to what the hub counts. Call it now and then.
+    pub fn tell_delivered(&mut self) {
+        let Delivered { events, bytes } = std::mem::take(&mut self.delivered);
+        if bytes > 0 {
+            add(&self.shared.counters.delivered_events, events);
+            add(&self.shared.counters.delivered_bytes, bytes);
         }
     }
 
@@ -476,6 +310,14 @@ impl Crowd {
             ended += 1;
         }
         self.bell.gone_before_end(count - ended);
+    }
+
+    /// What is gone of what a member asked for, if the span was read for another one, who was told.
+    fn gap_in_front(&mut self, number: u32, span: &Span) -> Option<Gap> {
+        let member = self.members.get_mut(number as usize)?;
+        let gap = member.news_of(span.forgotten, &self.shared.epoch)?;
+        add(&self.shared.counters.gaps, 1);
+        Some(gap)
     }
 
     /// All that there is for a member in the window. `None`: it does not reach back so far.
@@ -521,108 +363,6 @@ impl Crowd {
         Some(span)
     }
 
-    fn behind(&mut self, number: u32, source: Source, place: Place) -> CrowdStep {
-        let Some(member) = self.members.get_mut(number as usize) else {
-            return CrowdStep::Broken;
-        };
-        member.state = State::Reading;
-        let waiting = self.reads.entry((source, place)).or_default();
-        waiting.members.push(number);
-        if waiting.members.len() > 1 {
-            return CrowdStep::Waiting;
-        }
-        waiting.serial = BEGUN.fetch_add(1, Ordering::Relaxed);
-        let selection = member.selection.clone();
-        let asked = (source, place, waiting.serial);
-        CrowdStep::Behind(LogRead::new(&self.shared, selection, asked))
-    }
-
-    /// Keeps what was read as spans for those who wait for it.
-    fn keep(&mut self, source: Source, place: Place, page: Page, now_ms: u64) -> Outcome {
-        let mut from = place;
-        let mut span = self.spans.begin(source, from);
-        let mut kept = 0;
-        for stored in page.frames {
-            let begun = place.offset > 0 && stored.sequence == place.sequence;
-            let expires_ms = stored.expires_ms.unwrap_or(u64::MAX);
-            if expires_ms <= now_ms && !begun {
-                continue;
-            }
-            if place.offset > 0 && span.is_empty() && from == place && !begun {
-                self.spans.put_back(span);
-                return Outcome::Broken;
-            }
-            loop {
-                span.expire_with(stored.sequence, expires_ms);
-                span.push(stored.sequence, &stored.frame, &self.limit);
-                if span.to.sequence > stored.sequence {
-                    break;
-                }
-                // The rest of the frame is for the next one.
-                from = span.to;
-                let full = std::mem::replace(&mut span, self.spans.begin(source, from));
-                self.spans.put(full);
-                kept += 1;
-                if kept == KEPT_MAX {
-                    return Outcome::Spans;
-                }
-            }
-        }
-        if span.is_empty() && from == place {
-            self.spans.put_back(span);
-            if place.offset > 0 {
-                return Outcome::Broken;
-            }
-            return Outcome::Nothing(page.next.max(place.sequence));
-        }
-        span.to = Place::at(page.next.max(span.to.sequence));
-        // There may be more on disk and in the window.
-        span.is_full = true;
-        if span.is_empty() {
-            self.spans.put_back(span);
-        } else {
-            self.spans.put(span);
-        }
-        Outcome::Spans
-    }
-
-    fn apply(&mut self, number: u32, place: Place, outcome: &Outcome, forgotten_before: u64) {
-        let Some(member) = self.members.get_mut(number as usize) else {
-            return;
-        };
-        if member.state != State::Reading || member.place != place {
-            return;
-        }
-        member.state = State::Following;
-        let epoch = &self.shared.epoch;
-        if member.told_before < forgotten_before && place.offset == 0 {
-            // Of what was asked for some is gone, and what is left of it follows.
-            member.told_before = forgotten_before;
-            member.gap = Some(Box::new(Gap {
-                from: before(epoch, place.sequence).to_string(),
-                to: before(epoch, forgotten_before),
-                resumes_after: before(epoch, place.sequence),
-                reason: GapReason::Retention,
-            }));
-            return;
-        }
-        match outcome {
-            Outcome::Spans => {}
-            Outcome::Nothing(next) => member.place = Place::at(*next),
-            Outcome::Skip(to, reason) => {
-                member.place = Place::at(place.sequence.max(*to));
-                let to = before(epoch, member.place.sequence);
-                member.gap = Some(Box::new(Gap {
-                    from: before(epoch, place.sequence).to_string(),
-                    resumes_after: to.clone(),
-                    to,
-                    reason: *reason,
-                }));
-            }
-            Outcome::Broken => member.state = State::Broken,
-        }
-    }
-
     fn move_to(&mut self, number: u32, place: Place) {
         if let Some(member) = self.members.get_mut(number as usize) {
             member.place = place;
@@ -634,25 +374,6 @@ impl Crowd {
             member.state = state;
         }
     }
-
-    /// Adds what was delivered to what the hub counts. Call it now and then.
-    pub fn tell_delivered(&mut self) {
-        let Delivered { events, bytes } = std::mem::take(&mut self.delivered);
-        if bytes > 0 {
-            add(&self.shared.counters.delivered_events, events);
-            add(&self.shared.counters.delivered_bytes, bytes);
-        }
-    }
-}
-
-/// What a read of the log came to, for all who waited for it.
-enum Outcome {
-    Spans,
-    /// Nothing that matches before this sequence.
-    Nothing(u64),
-    Skip(u64, GapReason),
-    /// The log cannot be read here, or the event that was being sent is gone from it.
-    Broken,
 }
 
 impl Member {
@@ -661,6 +382,15 @@ impl Member {
             [only] => Source::Channel(only.channel),
             _ => Source::Member(number),
         }
+    }
+
+    /// Of what was asked for some is gone, and what is left of it follows. `None`: it was told that,
+    /// or nothing is gone; within an event nothing can be said.
+    fn news_of(&mut self, forgotten: Forgotten, epoch: &Arc<str>) -> Option<Gap> {
+        let Place { sequence, offset } = self.place;
+        let is_news = offset == 0 && self.told.is_news(forgotten, sequence);
+        let before = |sequence| Position::before(epoch, sequence);
+        is_news.then(|| Gap::forgotten(before(sequence), before(forgotten.before)))
     }
 }
 
@@ -675,14 +405,6 @@ impl Drop for Crowd {
             self.leave(number);
         }
         self.tell_delivered();
-    }
-}
-
-/// The place before a sequence.
-fn before(epoch: &Arc<str>, sequence: u64) -> Position {
-    Position {
-        epoch: epoch.clone(),
-        sequence: sequence.saturating_sub(1),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     committer::Committer,
     control::Gap,
     crowd::Crowd,
+    forgotten::{Forgotten, Told},
     idempotency::{Mark, Table},
     limits::Limits,
     publish::{Answer, Answers, Publish, PublishError, Refused, Run, Ticket},
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Arc<Queue>,
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
+    changes: AtomicU64,
     idempotency_keys: AtomicU64,
     subscribers: Mutex<Subscribers>,
     closed: AtomicBool,
@@ -61,8 +63,7 @@ pub struct Located {
     pub(crate) selection: Selection,
     pub(crate) cursor: u64,
     pub(crate) gap: Option<Gap>,
-    /// That some was forgotten before this sequence needs not be told.
-    pub(crate) told_before: u64,
+    pub(crate) told: Told,
 }
 
 impl fmt::Debug for Shared {
@@ -120,6 +121,18 @@ impl Shared {
         add(&self.counters.subscriptions, 1);
     }
 
+    /// To be called before anything that may make the log forget: commits, by which a rule for so
+    /// many events does, and retention.
+    pub(crate) fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Changes of the log that were begun. What was read of it before this is called holds nothing
+    /// of later ones: an increment, and be it of nothing, comes before or behind each of the others.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.fetch_add(0, Ordering::AcqRel)
+    }
+
     pub(crate) fn counters_set(&self, idempotency_keys: usize) {
         self.idempotency_keys
             .store(idempotency_keys as u64, Ordering::Relaxed);
@@ -146,6 +159,7 @@ impl Hub {
             queue: Queue::new(&limits),
             limits,
             counters: Counters::default(),
+            changes: AtomicU64::new(1),
             idempotency_keys: AtomicU64::new(table.len() as u64),
             subscribers: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -259,18 +273,21 @@ impl Hub {
         let (cursor, gap) = resolver
             .resolve(start, &selection)
             .map_err(SubscribeError::Log)?;
-        // Who begins with whatever is there misses nothing of what is not.
-        let told_before = match start {
-            Start::Earliest | Start::Last(_) => selection
-                .with(|s| self.0.log.forgotten_before(s))
-                .map_err(SubscribeError::Log)?,
-            _ => 0,
+        let told = match start {
+            Start::Earliest | Start::Last(_) => {
+                // Before it is asked: what changes meanwhile may be in the answer.
+                let changes = self.0.changes();
+                let before = selection.with(|s| self.0.log.forgotten_before(s));
+                let before = before.map_err(SubscribeError::Log)?;
+                Told::at_beginning(Forgotten { before, changes }, selection.is_one_topic())
+            }
+            _ => Told::default(),
         };
         Ok(Located {
             selection,
             cursor,
             gap,
-            told_before,
+            told,
         })
     }
 

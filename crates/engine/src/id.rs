@@ -15,6 +15,16 @@ pub struct Position {
     pub sequence: u64,
 }
 
+impl Position {
+    /// The place in front of an event: after the one before it.
+    pub(crate) fn before(epoch: &Arc<str>, sequence: u64) -> Self {
+        Self {
+            epoch: epoch.clone(),
+            sequence: sequence.saturating_sub(1),
+        }
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.epoch, self.sequence)

@@ -38,6 +38,7 @@ mod bell;
 mod committer;
 mod control;
 mod crowd;
+mod forgotten;
 mod hub;
 mod id;
 mod idempotency;

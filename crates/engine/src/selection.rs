@@ -57,6 +57,10 @@ impl Selection {
         self.topics.len() + self.patterns.len()
     }
 
+    pub(crate) fn is_one_topic(&self) -> bool {
+        self.topics.len() == 1 && self.patterns.is_empty()
+    }
+
     pub(crate) fn topics(&self) -> &[Topic] {
         &self.topics
     }

@@ -80,10 +80,6 @@ impl Signal {
         self.rung.load(Ordering::Acquire)
     }
 
-    pub(crate) fn is_rung(&self) -> bool {
-        self.rung.load(Ordering::Acquire)
-    }
-
     /// Ends the stream; the first reason counts.
     pub(crate) fn end(&self, reason: EndReason) {
         let _ = self

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::forgotten::Forgotten;
+
 /// A place within a log: a sequence, and how much of its frame was delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
@@ -44,6 +46,8 @@ pub struct Span {
     pub(crate) is_full: bool,
     /// When the first of the events that begin in it expires. Unix milliseconds.
     pub(crate) expires_ms: u64,
+    /// What the log said to be gone when it was read, for those who come to it later.
+    pub(crate) forgotten: Forgotten,
 }
 
 /// The end of a piece.
@@ -99,6 +103,7 @@ impl Span {
             frame_bytes: 0,
             is_full: false,
             expires_ms: u64::MAX,
+            forgotten: Forgotten::default(),
         }
     }
 

@@ -82,13 +82,13 @@ impl Resolver<'_> {
         // have been ahead of it.
         let next = self.log.next();
         if cursor > next {
-            let from = self.position(next - 1).to_string();
+            let from = self.before(next).to_string();
             let mut gap = self.gap(from, next, GapReason::Future);
-            gap.to = self.position(cursor - 1);
+            gap.to = self.before(cursor);
             return Ok((next, Some(gap)));
         }
         if cursor < first {
-            let from = self.position(cursor - 1).to_string();
+            let from = self.before(cursor).to_string();
             return Ok((first, Some(self.gap(from, first, GapReason::Retention))));
         }
         Ok((cursor, None))
@@ -100,26 +100,17 @@ impl Resolver<'_> {
         let first = self.log.first();
         let forgot = first > 1 && cursor <= first;
         let gap = forgot.then(|| {
-            let from = self.position(0).to_string();
+            let from = self.before(1).to_string();
             self.gap(from, first, GapReason::Retention)
         });
         Ok((cursor.max(first), gap))
     }
 
     fn gap(&self, from: String, cursor: u64, reason: GapReason) -> Gap {
-        let to = self.position(cursor.saturating_sub(1));
-        Gap {
-            from,
-            resumes_after: to.clone(),
-            to,
-            reason,
-        }
+        Gap::skipping(from, self.before(cursor), reason)
     }
 
-    fn position(&self, sequence: u64) -> Position {
-        Position {
-            epoch: self.epoch.clone(),
-            sequence,
-        }
+    fn before(&self, cursor: u64) -> Position {
+        Position::before(self.epoch, cursor)
     }
 }

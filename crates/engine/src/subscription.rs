@@ -6,10 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use tidings_log::{Page, ReadError, ReadLimits, Reader};
+use tidings_log::{Page, ReadError, ReadLimits};
 
 use crate::{
     control::{Gap, GapReason},
+    forgotten::{Forgotten, Told},
     hub::{Located, Shared},
     id::Position,
     reading::Budget,
@@ -33,8 +34,7 @@ pub struct Subscription {
     membership: Membership,
     cursor: u64,
     gap: Option<Box<Gap>>,
-    /// That some was forgotten before this sequence needs not be told any more.
-    told_before: u64,
+    told: Told,
     registered: usize,
 }
 
@@ -55,7 +55,7 @@ pub enum Step {
 
 /// A read of the log for a subscriber that is behind the window. It holds no place in the hub.
 pub struct LogRead {
-    log: Reader,
+    shared: Arc<Shared>,
     selection: Arc<Selection>,
     asked: Asked,
     limits: ReadLimits,
@@ -76,6 +76,8 @@ impl fmt::Debug for LogRead {
 #[derive(Debug)]
 pub struct LogPage {
     pub(crate) asked: Asked,
+    /// See [`Shared::changes`].
+    pub(crate) changes: u64,
     pub(crate) found: Result<Page, ReadError>,
 }
 
@@ -143,7 +145,7 @@ impl Subscription {
             selection,
             cursor,
             gap,
-            told_before,
+            told,
         } = located;
         let mut subscription = Self {
             shared,
@@ -152,7 +154,7 @@ impl Subscription {
             membership: Membership::default(),
             cursor,
             gap: gap.map(Box::new),
-            told_before,
+            told,
             registered,
         };
         let Self {
@@ -193,8 +195,7 @@ impl Subscription {
             return Some(Step::End(reason));
         }
         if let Some(gap) = self.gap.take() {
-            add(&self.shared.counters.gaps, 1);
-            return Some(Step::Gap(*gap));
+            return Some(self.tell(*gap));
         }
         let limits = &self.shared.limits;
         let budget = Budget {
@@ -236,23 +237,22 @@ impl Subscription {
         if page.asked.1 != Place::at(self.cursor) {
             return Ok(None);
         }
-        let page = match page.found {
+        let LogPage { found, changes, .. } = page;
+        let page = match found {
             Ok(page) => page,
-            Err(ReadError::Forgotten { first }) => {
-                return Ok(Some(self.skip_to(first, GapReason::Retention)));
+            Err(error) => {
+                let (reason, next) = GapReason::of(&error).ok_or(error)?;
+                return Ok(Some(self.skip_to(next, reason)));
             }
-            Err(ReadError::Lost { next }) => {
-                return Ok(Some(self.skip_to(next, GapReason::Lost)));
-            }
-            Err(ReadError::Damaged { next, .. }) => {
-                return Ok(Some(self.skip_to(next, GapReason::Damaged)));
-            }
-            Err(error) => return Err(error),
         };
-        let forgotten = page.forgotten_before.unwrap_or(0);
-        if self.told_before < forgotten {
-            self.told_before = forgotten;
-            return Ok(Some(self.tell_forgotten(forgotten)));
+        let forgotten = Forgotten {
+            before: page.forgotten_before.unwrap_or(0),
+            changes,
+        };
+        if self.told.is_news(forgotten, self.cursor) {
+            // Of what was asked for some is gone, and what is left of it follows.
+            let gap = Gap::forgotten(self.position(), self.before(forgotten.before));
+            return Ok(Some(self.tell(gap)));
         }
         self.cursor = self.cursor.max(page.next);
         let frames: Vec<Bytes> = page
@@ -273,15 +273,7 @@ impl Subscription {
     /// Where a subscription begins with a gap, that is its first step, and this is the place after
     /// it: tell the gap before this place, or a stream that breaks in between hides it.
     pub fn position(&self) -> Position {
-        Position {
-            epoch: self.shared.epoch.clone(),
-            sequence: self.cursor.saturating_sub(1),
-        }
-    }
-
-    /// Whether something happened that the subscriber has not looked at.
-    pub fn has_news(&self) -> bool {
-        self.signal.is_rung()
+        self.before(self.cursor)
     }
 
     fn hand_over(&self, frames: Vec<Bytes>) -> Step {
@@ -297,31 +289,19 @@ impl Subscription {
         LogRead::new(&self.shared, self.selection.clone(), asked)
     }
 
-    /// Of what was asked for some is gone, and what is left of it follows.
-    fn tell_forgotten(&self, before: u64) -> Step {
-        add(&self.shared.counters.gaps, 1);
-        Step::Gap(Gap {
-            from: self.position().to_string(),
-            to: Position {
-                epoch: self.shared.epoch.clone(),
-                sequence: before.saturating_sub(1),
-            },
-            resumes_after: self.position(),
-            reason: GapReason::Retention,
-        })
-    }
-
     fn skip_to(&mut self, cursor: u64, reason: GapReason) -> Step {
         let from = self.position().to_string();
         self.cursor = self.cursor.max(cursor);
-        let to = self.position();
+        self.tell(Gap::skipping(from, self.position(), reason))
+    }
+
+    fn before(&self, sequence: u64) -> Position {
+        Position::before(&self.shared.epoch, sequence)
+    }
+
+    fn tell(&self, gap: Gap) -> Step {
         add(&self.shared.counters.gaps, 1);
-        Step::Gap(Gap {
-            from,
-            resumes_after: to.clone(),
-            to,
-            reason,
-        })
+        Step::Gap(gap)
     }
 }
 
@@ -338,10 +318,10 @@ impl LogRead {
         self.asked
     }
 
-    pub(crate) fn new(shared: &Shared, selection: Arc<Selection>, asked: Asked) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>, selection: Arc<Selection>, asked: Asked) -> Self {
         add(&shared.counters.log_reads, 1);
         Self {
-            log: shared.log.clone(),
+            shared: shared.clone(),
             selection,
             asked,
             limits: ReadLimits {
@@ -355,9 +335,11 @@ impl LogRead {
     /// Reads. It blocks on the disk, for at most a bounded number of bytes.
     pub fn run(self) -> LogPage {
         let from = self.asked.1.sequence;
-        let found = self.selection.with(|s| self.log.read(s, from, self.limits));
+        let log = &self.shared.log;
+        let found = self.selection.with(|s| log.read(s, from, self.limits));
         LogPage {
             asked: self.asked,
+            changes: self.shared.changes(),
             found,
         }
     }

@@ -113,9 +113,9 @@ fn publish(hub: &Hub, committer: &mut Committer, topics: &[&str]) {
 #[test]
 fn a_publish_rings_those_whom_it_reaches_and_nobody_else() {
     let (hub, mut committer) = hub();
-    let count = Arc::new(CountWakes(AtomicUsize::new(0)));
-    let waker = Waker::from(count.clone());
-    let strangers: Vec<Subscription> = (0..10_000)
+    let [count, disturbed] = [(); 2].map(|()| Arc::new(CountWakes(AtomicUsize::new(0))));
+    let waker = Waker::from(disturbed.clone());
+    let _strangers: Vec<Subscription> = (0..10_000)
         .map(|i| match i % 3 {
             0 => topic(&format!("orders/{i}")),
             1 => pattern(&format!("orders/{i}/:what")),
@@ -123,6 +123,7 @@ fn a_publish_rings_those_whom_it_reaches_and_nobody_else() {
         })
         .map(|selector| waiting(&hub, &[selector], &waker))
         .collect();
+    let waker = Waker::from(count.clone());
     let mut reached = [
         vec![topic("orders/paid")],
         vec![pattern("orders/:id")],
@@ -134,8 +135,7 @@ fn a_publish_rings_those_whom_it_reaches_and_nobody_else() {
     // Rung once, also by an event of two topics that both match, and by a commit of two events.
     publish(&hub, &mut committer, &["orders/paid", "orders/late"]);
     assert_eq!(count.0.load(Ordering::Relaxed), reached.len());
-    assert!(reached.iter().all(Subscription::has_news));
-    assert!(!strangers.iter().any(Subscription::has_news));
+    assert_eq!(disturbed.0.load(Ordering::Relaxed), 0);
     for subscription in &mut reached {
         let step = subscription.step(0);
         assert!(matches!(step, Some(Step::Frames(frames)) if frames.len() == 1));
@@ -279,6 +279,6 @@ fn an_idle_member_of_a_crowd_costs_about_a_hundred_bytes_and_leaves_nothing() {
         let left = BYTES.get().wrapping_sub(before);
         // Some is that event's, in the window and in the log.
         assert!(left < 8 << 10, "{left} bytes stayed behind");
-        assert_eq!((crowd.len(), hub.stats().subscribers), (0, 0));
+        assert_eq!(hub.stats().subscribers, 0);
     }
 }

@@ -14,6 +14,8 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod topics;
+
 use std::{collections::HashMap, sync::Arc};
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -22,9 +24,8 @@ use tidings::{
     PublishError, Receipt, Selector, Start, Step, Subscription, Ticket,
 };
 use tidings_log::{MemoryStorage, Options, Retention, open};
+use topics::{TOPICS, selector, some_selectors, wants};
 
-const TOPICS: [&str; 5] = ["a", "b", "c/1", "c/2", "c/2/x"];
-const PATTERNS: [&str; 5] = ["*", "c/:id", "c/*", "{c/}?:id", ":one"];
 const SLOTS: usize = 4;
 
 #[derive(Clone, Debug)]
@@ -163,7 +164,7 @@ fn some_op() -> impl Strategy<Value = Op> {
     let slot = || 0..SLOTS;
     prop_oneof![
         6 => vec(some_group(), 1..4).prop_map(Op::Publish),
-        4 => (slot(), vec(0..TOPICS.len() + PATTERNS.len(), 1..4), some_from())
+        4 => (slot(), some_selectors(), some_from())
             .prop_map(|(slot, selectors, from)| Op::Subscribe { slot, selectors, from }),
         8 => (slot(), 1..6_usize).prop_map(|(slot, times)| Op::Step { slot, times }),
         2 => slot().prop_map(|slot| Op::Resume { slot }),
@@ -354,9 +355,9 @@ impl World {
 
     /// The wanted events from `cursor` on that are not expired.
     fn wanted<'a>(&'a self, of: &'a [Selector], cursor: u64) -> impl Iterator<Item = &'a Truth> {
-        self.truth
-            .iter()
-            .filter(move |e| e.sequence >= cursor && e.expires_ms > self.now_ms && wants(of, e))
+        self.truth.iter().filter(move |e| {
+            e.sequence >= cursor && e.expires_ms > self.now_ms && wants(of, &e.topics)
+        })
     }
 
     fn subscribe(&mut self, slot: usize, selectors: Vec<Selector>, from: &Begin) {
@@ -651,21 +652,6 @@ fn fingerprint(events: &[EventSpec]) -> u64 {
 
 fn own_id(n: u8) -> String {
     format!("order-{n}")
-}
-
-fn selector(n: usize) -> Selector {
-    match TOPICS.get(n) {
-        Some(topic) => Selector::Topic(topic.parse().unwrap()),
-        None => Selector::Pattern(PATTERNS[n - TOPICS.len()].parse().unwrap()),
-    }
-}
-
-fn wants(selectors: &[Selector], event: &Truth) -> bool {
-    selectors.iter().any(|selector| match selector {
-        Selector::Topic(topic) => event.topics.contains(&topic.as_str()),
-        Selector::Pattern(pattern) => event.topics.iter().any(|t| pattern.matches(t)),
-        other => panic!("{other:?}"),
-    })
 }
 
 fn check_gap(gap: &Gap, from: &str, to: u64, resumes_after: u64, reason: GapReason) {

@@ -77,6 +77,8 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // Who closes its side behind its request is answered. Of a stream, `Hangup` sees the end.
+        .half_close(true)
         .header_read_timeout(Duration::from_millis(config.head_ms_max))
         .max_headers(config.head_fields_max)
         // Bounds the head, and what is held for a client that does not read.

@@ -39,7 +39,7 @@ use tidings::{Answers, Crowd, CrowdStep, LogPage, end_frame};
 
 use self::connection::{Connection, Heartbeat, Room, State};
 use super::{
-    inbox::{Job, Message},
+    inbox::{Job, News},
     link::{Link, Release},
     request::{LAST_CHUNK, chunk},
     wheel::Wheel,
@@ -208,6 +208,7 @@ impl<L: Link> Shard<L> {
             room: Room::Some,
             queued: false,
             unread: false,
+            half_closed: false,
             close: false,
             held: (held, None),
         });
@@ -245,19 +246,26 @@ impl<L: Link> Shard<L> {
         }
     }
 
-    /// Hears what others have to say, but for [`Message::Accepted`], which is the driver's.
-    pub(crate) fn hear(&mut self, message: Message<L>) {
-        match message {
-            Message::Accepted(link, held) => drop((link, held)),
-            Message::Read(page) => self.accept_page(page),
-            Message::Located((slot, serial), located) => self.accept_place(slot, serial, located),
-            Message::Answered(token, answer) => self.accept_answer(token, answer),
-            Message::Drained => {
+    /// The client has closed its side. Nothing more will happen to its socket that says so: what is
+    /// there is to be read to the end.
+    pub(crate) fn half_closed(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.get_mut(slot as usize) {
+            connection.half_closed = true;
+        }
+    }
+
+    /// Hears what others have to say.
+    pub(crate) fn hear(&mut self, news: News) {
+        match news {
+            News::Read(page) => self.accept_page(page),
+            News::Located((slot, serial), located) => self.accept_place(slot, serial, located),
+            News::Answered(token, answer) => self.accept_answer(token, answer),
+            News::Drained => {
                 self.drained = true;
                 self.close_all(|state| matches!(state, State::New | State::Head(_)));
                 self.give_up_bodies();
             }
-            Message::Over => {
+            News::Over => {
                 self.drained = true;
                 self.close_all(|_| true);
             }

@@ -9,8 +9,13 @@ use crate::server::Connections;
 
 /// A message to a shard.
 pub(crate) enum Message<L> {
-    /// A connection that was accepted.
+    /// A connection that was accepted, which the driver has to watch.
     Accepted(L, Held<Connections>),
+    News(News),
+}
+
+/// What a shard hears.
+pub(crate) enum News {
     /// What a read of the log found.
     Read(LogPage),
     /// Where a subscriber begins, by its connection's slot and serial number.
@@ -34,10 +39,10 @@ pub(crate) enum Job {
 
 impl Job {
     /// Does it, and says what came of it.
-    pub(crate) fn run<L>(self) -> Message<L> {
+    pub(crate) fn run(self) -> News {
         match self {
-            Self::Read(read) => Message::Read(read.run()),
-            Self::Locate(connection, locate) => Message::Located(connection, locate()),
+            Self::Read(read) => News::Read(read.run()),
+            Self::Locate(connection, locate) => News::Located(connection, locate()),
         }
     }
 }
@@ -56,8 +61,18 @@ impl<L> Inbox<L> {
         }
     }
 
-    /// Leaves a message. Only the first since the shard looked wakes it.
-    pub(crate) fn send(&self, message: Message<L>) {
+    /// Leaves a connection for the shard.
+    pub(crate) fn accept(&self, link: L, held: Held<Connections>) {
+        self.leave(Message::Accepted(link, held));
+    }
+
+    /// Leaves news.
+    pub(crate) fn send(&self, news: News) {
+        self.leave(Message::News(news));
+    }
+
+    /// Only the first message since the shard looked wakes it.
+    fn leave(&self, message: Message<L>) {
         let mut messages = self.lock();
         messages.push(message);
         let first = messages.len() == 1;
@@ -83,6 +98,6 @@ impl<L> Inbox<L> {
 
 impl<L: Send> Answers for Inbox<L> {
     fn answer(&self, token: u64, answer: Result<Receipt, PublishError>) {
-        self.send(Message::Answered(token, answer));
+        self.send(News::Answered(token, answer));
     }
 }

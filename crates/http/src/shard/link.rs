@@ -1,6 +1,10 @@
 //! What a shard needs of a socket.
 
-use std::io;
+use std::{io, sync::Arc};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{connection, hangup::linger, server::Shared, sniff::Rewound};
 
 /// A connection's socket. Nothing here blocks: what cannot be done now is
 /// [`WouldBlock`](io::ErrorKind::WouldBlock), and the shard is told when it can.
@@ -18,6 +22,20 @@ pub(crate) enum Release {
     Linger,
     /// It is over. An error says why, for who cares.
     Closed(io::Result<()>),
+}
+
+impl Release {
+    /// Does what is left to do for a connection, until it ends.
+    pub(crate) async fn carry_out<I>(self, server: Arc<Shared>, io: I) -> io::Result<()>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match self {
+            Self::ToHyper(first) => connection::serve(server, Rewound::new(first, io), false).await,
+            Self::Linger => linger(io, server.stream.config.linger_ms_max).await,
+            Self::Closed(outcome) => outcome,
+        }
+    }
 }
 
 /// Writes until all is written or the socket takes no more, and says how much that is. Only then

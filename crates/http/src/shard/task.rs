@@ -18,16 +18,13 @@ use tokio::{
 
 use super::{
     fanout::{Released, Shard, Wait},
-    inbox::{Inbox, Message},
+    inbox::{Inbox, Message, News},
     link::{Link, Release},
     request::chunk,
 };
 use crate::{
-    connection,
     counters::Held,
-    hangup::linger,
     server::{Connections, Shared},
-    sniff::Rewound,
 };
 
 /// Anything that bytes can be read from and written to.
@@ -131,25 +128,19 @@ impl TaskShard {
             waker: Waker::noop().clone(),
             home,
         };
-        self.inbox.send(Message::Accepted(link, held));
+        self.inbox.accept(link, held);
         let Ok((io, why, _held)) = outcome.await else {
             return Ok(()); // the runtime ends
         };
-        match why {
-            Release::ToHyper(first) => {
-                connection::serve(server, Rewound::new(first, io), false).await
-            }
-            Release::Linger => linger(io, server.stream.config.linger_ms_max).await,
-            Release::Closed(outcome) => outcome,
-        }
+        why.carry_out(server, io).await
     }
 
     pub(crate) fn tell_drained(&self) {
-        self.inbox.send(Message::Drained);
+        self.inbox.send(News::Drained);
     }
 
     pub(crate) fn tell_over(&self) {
-        self.inbox.send(Message::Over);
+        self.inbox.send(News::Over);
     }
 }
 
@@ -172,10 +163,13 @@ async fn run(server: Arc<Shared>, inbox: Arc<Inbox<TaskLink>>, notify: Arc<Notif
             shard.happened(slot, true, true);
         }
         for message in inbox.take() {
-            over |= matches!(message, Message::Over);
-            let Message::Accepted(link, held) = message else {
-                shard.hear(message);
-                continue;
+            let (link, held) = match message {
+                Message::Accepted(link, held) => (link, held),
+                Message::News(news) => {
+                    over |= matches!(news, News::Over);
+                    shard.hear(news);
+                    continue;
+                }
             };
             let slot = shard.accept(link, held);
             if let Some(link) = shard.link(slot) {

@@ -17,16 +17,13 @@ use tokio::runtime::Handle;
 
 use super::{
     fanout::{Released, Shard, Wait},
-    inbox::{Inbox, Message},
+    inbox::{Inbox, Message, News},
     link::{Link, Release},
     request::chunk,
 };
 use crate::{
-    connection,
     counters::Held,
-    hangup::linger,
     server::{Connections, Shared},
-    sniff::Rewound,
 };
 
 /// Connections that are taken in one turn. When thousands come at once, those who are here already
@@ -98,20 +95,18 @@ impl ThreadShards {
         let number = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len().max(1);
         if let Some(inbox) = self.inboxes.get(number) {
             let link = TcpLink(mio::net::TcpStream::from_std(socket));
-            inbox.send(Message::Accepted(link, held));
+            inbox.accept(link, held);
         }
     }
 
     pub(crate) fn tell_drained(&self) {
         self.inboxes
             .iter()
-            .for_each(|inbox| inbox.send(Message::Drained));
+            .for_each(|inbox| inbox.send(News::Drained));
     }
 
     pub(crate) fn tell_over(&self) {
-        self.inboxes
-            .iter()
-            .for_each(|inbox| inbox.send(Message::Over));
+        self.inboxes.iter().for_each(|inbox| inbox.send(News::Over));
     }
 }
 
@@ -168,13 +163,18 @@ impl Driver {
             shard.set_time(elapsed_ms(begun));
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 let slot = u32::try_from(event.token().0).unwrap_or(u32::MAX);
+                if event.is_read_closed() {
+                    shard.half_closed(slot);
+                }
                 shard.happened(slot, event.is_readable(), event.is_writable());
             }
             for message in self.inbox.take() {
-                over |= matches!(message, Message::Over);
                 match message {
                     Message::Accepted(link, held) => accepted.push_back((link, held)),
-                    message => shard.hear(message),
+                    Message::News(news) => {
+                        over |= matches!(news, News::Over);
+                        shard.hear(news);
+                    }
                 }
             }
             for _ in 0..ADMITTED_TURN {
@@ -204,11 +204,13 @@ impl Driver {
             why,
             held,
         } = released;
-        if let Release::Closed(outcome) = why {
+        let note = |outcome: io::Result<()>| {
             if let Err(error) = outcome {
                 tracing::debug!(%error, "a connection broke");
             }
-            return;
+        };
+        if let Release::Closed(outcome) = why {
+            return note(outcome);
         }
         let server = self.server.clone();
         // Closing takes a socket out of the poller by itself; this one stays open.
@@ -220,16 +222,9 @@ impl Driver {
             let _held = held;
             let outcome = async {
                 let socket = tokio::net::TcpStream::from_std(socket?)?;
-                match why {
-                    Release::ToHyper(first) => {
-                        connection::serve(server, Rewound::new(first, socket), false).await
-                    }
-                    _ => linger(socket, server.stream.config.linger_ms_max).await,
-                }
+                why.carry_out(server, socket).await
             };
-            if let Err(error) = outcome.await {
-                tracing::debug!(%error, "a connection broke");
-            }
+            note(outcome.await);
         });
     }
 }

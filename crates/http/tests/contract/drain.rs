@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tidings_testkit::Kit;
+use tidings_testkit::{Kit, on_hyper};
 use tokio::time::{Instant, sleep};
 
 /// A hub that closes all streams at once brings all clients back at once, to the next hub.
@@ -76,6 +76,39 @@ async fn while_it_drains() {
     );
     drained.await.unwrap();
     assert_eq!(kit.everything().await, ["x"]);
+}
+
+/// What says that a stream ends has no place within an event. Who was given a part of a long one is
+/// broken off, saw nothing of it, and gets it whole where it comes back.
+#[tokio::test(start_paused = true)]
+async fn who_is_within_a_long_event_is_broken_off_and_loses_nothing() {
+    let kit = Kit::start();
+    let (client, _served) = kit.connect_through(1000);
+    let mut events = client.subscribe("/events?topic=t", &[]).await;
+    let all = ["first".to_owned(), "x".repeat(100_000), "last".to_owned()];
+    for data in &all {
+        kit.publish("t", &[data]).await;
+    }
+    let mut got = events.data(1).await;
+    while events.raw().len() < 20_000 {
+        assert!(events.read().await);
+    }
+    let server = kit.server.clone();
+    let drained = tokio::spawn(async move { server.drain().await });
+    while let Some(event) = events.next().await {
+        if event.event_type == "message" {
+            got.push(event.data);
+        }
+    }
+    drained.await.unwrap();
+    if !on_hyper() {
+        assert!(got == all[..1] && !events.is_whole());
+    }
+    let anew = Kit::with(|setup| setup.disk = kit.disk.clone());
+    let fields = [("last-event-id", events.last_event_id())];
+    let again = anew.connect().subscribe("/events?topic=t", &fields);
+    got.extend(again.await.data(all.len() - got.len()).await);
+    assert!(got == all);
 }
 
 /// Publishers of lines learn that the stream ends, after the receipts of what they sent.

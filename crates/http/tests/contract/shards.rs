@@ -324,6 +324,59 @@ async fn a_connection_that_is_to_close_is_closed() {
     }
 }
 
+/// The same after an answer, whatever it says, and whoever gives it.
+#[tokio::test(start_paused = true)]
+async fn who_asks_to_close_is_answered_and_closed() {
+    let kit = Kit::start();
+    for (line, kind, status) in [
+        ("POST /events?topic=t", "text/plain", 200),
+        ("POST /events?topic=t", "application/x-ndjson", 400),
+        ("POST /events?topic=t", "text/odd", 415),
+        ("POST /events", "text/plain", 400),
+        ("GET /events", "text/plain", 400),
+        ("GET /events?topic=t&heartbeat=0", "text/plain", 400),
+        ("GET /nothing", "text/plain", 404),
+        ("GET /healthz", "text/plain", 200),
+    ] {
+        let mut client = kit.connect();
+        let fields = [("connection", "close"), ("content-type", kind)];
+        let body: &[u8] = if line.starts_with("POST") { b"x" } else { b"" };
+        client.request(line, &fields, body).await;
+        let response = client.response().await;
+        assert_eq!(response.status(), status, "{line} {kind}");
+        assert_eq!(response.head.field("connection"), Some("close"), "{line}");
+        // Long before a connection that is idle would be.
+        let closed = timeout(Duration::from_secs(1), client.closed());
+        assert_eq!(closed.await.unwrap(), b"", "{line} {kind}");
+    }
+}
+
+/// A heartbeat within an event would be a part of its data, or end it too early. Here the heartbeat
+/// is due again and again while the event is on its way, a little of it every five seconds.
+#[tokio::test(start_paused = true)]
+async fn no_heartbeat_falls_within_an_event() {
+    let kit = Kit::with(|setup| {
+        setup.limits.window_bytes_max = 0;
+        setup.limits.step_bytes_max = 8 << 10;
+    });
+    let (client, _served) = kit.connect_through(500);
+    let target = "/events?topic=t&heartbeat=2&ping";
+    let mut slow = client.subscribe(target, &[]).await;
+    let data = long(50_000);
+    kit.publish("t", &[&data, "next"]).await;
+    while !slow.raw().contains("data: next\n\n") {
+        assert!(slow.read().await);
+        sleep(Duration::from_secs(5)).await;
+    }
+    let raw = slow.raw();
+    let (before, rest) = raw.split_once("id: e1:1\n").unwrap();
+    let (event, behind) = rest.split_once("\n\n").unwrap();
+    assert!(event == format!("data: {data}"), "something is in between");
+    let ping = "id: e1:1\nevent: tidings.ping\ndata: \n\n";
+    assert_eq!(behind.replace(ping, ""), "id: e1:2\ndata: next\n\n");
+    assert!(before.starts_with("retry: "), "{before}");
+}
+
 /// A second request behind the first is not answered into the stream.
 #[tokio::test(start_paused = true)]
 async fn what_is_pipelined_behind_a_stream_is_not_answered() {

@@ -3,7 +3,7 @@
 use std::{process::Command, time::Duration};
 
 use socket2::SockRef;
-use tidings_testkit::Kit;
+use tidings_testkit::{Kit, soon};
 use tokio::{
     io::AsyncReadExt,
     io::AsyncWriteExt,
@@ -149,4 +149,51 @@ async fn curl_publishes_and_subscribes() {
     }
     kit.until("all are gone", |stats| stats.subscribers == 0)
         .await;
+}
+
+/// `nc -N` and some proxies close their side right behind the request. When its bytes and the close
+/// came together, the answer was sent and the connection kept until a next request was overdue.
+#[tokio::test]
+async fn who_closes_its_side_behind_a_request_is_answered_and_gone() {
+    let kit = Kit::with(|setup| setup.config.head_ms_max = 3_600_000);
+    let address = kit.listen().await;
+    let post = |length: usize| {
+        format!(
+            "POST /events?topic=t HTTP/1.1\r\nhost: hub\r\ncontent-type: text/plain\r\n\
+             content-length: {length}\r\n\r\nab"
+        )
+    };
+    let lines = "POST /events?topic=t HTTP/1.1\r\nhost: hub\r\ncontent-length: 11\r\n\
+                 content-type: application/x-ndjson\r\n\r\n{\"data\":1}\n";
+    for (request, status) in [
+        (post(2), "HTTP/1.1 200"),
+        (post(2).replace("text/plain", "text/odd"), "HTTP/1.1 415"),
+        (lines.to_owned(), "HTTP/1.1 200"),
+        (
+            "GET /healthz HTTP/1.1\r\nhost: hub\r\n\r\n".to_owned(),
+            "HTTP/1.1 200",
+        ),
+        (format!("GET {QUIET} HTTP/1.1\r\nhost: hub\r\n\r\n"), ""),
+        // What never becomes a request is not waited for.
+        (post(3), ""),
+        ("GET /events?top".to_owned(), ""),
+        (String::new(), ""),
+    ] {
+        // Nobody accepts before all of it is there.
+        let mut socket = std::net::TcpStream::connect(address).unwrap();
+        std::io::Write::write_all(&mut socket, request.as_bytes()).unwrap();
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut socket = TcpStream::from_std(socket).unwrap();
+        let mut response = Vec::new();
+        let ended = socket.read_to_end(&mut response);
+        // A reset is an end too, where there is nothing to say.
+        let ended = soon("the end", ended).await;
+        let response = String::from_utf8(response).unwrap();
+        assert!(response.starts_with(status), "{request:?}: {response:?}");
+        assert!(ended.is_ok() || status.is_empty(), "{request:?}: {ended:?}");
+    }
+    kit.until("all are gone", |stats| stats.subscribers == 0)
+        .await;
+    assert_eq!(kit.everything().await, ["ab", "1"]);
 }

@@ -14,6 +14,10 @@ use crate::{
     stream::Streams,
 };
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing, and any of them go together"
+)]
 pub(super) struct Connection<L> {
     pub(super) link: L,
     pub(super) state: State,
@@ -30,6 +34,8 @@ pub(super) struct Connection<L> {
     pub(super) queued: bool,
     /// It waits for its turn to be read.
     pub(super) unread: bool,
+    /// The client sends no more than what is there to be read.
+    pub(super) half_closed: bool,
     /// The connection ends with this answer.
     pub(super) close: bool,
     /// It is counted as a connection, and as a stream if it is one.

@@ -86,9 +86,13 @@ impl<L: Link> Shard<L> {
                 } else {
                     State::Head(bytes)
                 };
+                let half_closed = connection.half_closed;
                 if is_head_whole && is_new {
                     connection.since_ms = self.now_ms;
                     self.arm(slot);
+                }
+                if half_closed {
+                    self.queue_read(slot);
                 }
             }
             Request::Subscribe(request) if admitted.is_some() => {
@@ -143,7 +147,7 @@ impl<L: Link> Shard<L> {
         connection.state = State::Publishing(Box::new(Publishing {
             form,
             origin,
-            is_more: false,
+            is_more: connection.half_closed,
         }));
         let token = u64::from(slot) << 32 | u64::from(connection.serial);
         let published = self
