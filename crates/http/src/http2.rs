@@ -19,9 +19,13 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::oneshot,
+    task::futures::TaskLocalFuture,
     task_local,
+    time::Sleep,
 };
 
 use crate::{
@@ -77,11 +81,13 @@ where
     } else {
         Duration::from_millis(config.h2_idle_ms_max)
     };
+    let (leave, left) = oneshot::channel();
+    tokio::spawn(tell(shared.clone(), busy.clone(), idle_max, leave));
     let mut connection = pin!(connection);
     tokio::select! {
+        biased;
         outcome = &mut connection => return outcome,
-        () = shared.drained() => {}
-        () = busy.idle(idle_max) => {}
+        _ = left => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
@@ -89,6 +95,19 @@ where
         () = shared.grace_is_over() => Ok(()),
         () = busy.idle(idle_max) => Ok(()),
     }
+}
+
+/// Tells a connection when it is to take no more requests.
+///
+/// A task of its own: the connection's would look at the timer and the phase whenever there is
+/// something to write.
+async fn tell(shared: Arc<Shared>, busy: Busy, idle_max: Duration, mut leave: oneshot::Sender<()>) {
+    tokio::select! {
+        () = leave.closed() => {}
+        () = shared.drained() => {}
+        () = busy.idle(idle_max) => {}
+    }
+    // Dropped, it is told.
 }
 
 /// Whether a connection is used for anything.
@@ -124,10 +143,6 @@ impl Busy {
 }
 
 /// Runs the streams of a connection, and cuts those whose client takes nothing.
-///
-/// The connection itself does not stall when the window of one of its streams is never opened, and
-/// hyper does not ask that stream's body for anything then. So whoever runs the stream looks now
-/// and then whether it was asked.
 #[derive(Debug, Clone)]
 struct Streams {
     stall_max: Duration,
@@ -143,14 +158,15 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let (stall_max, counters) = (self.stall_max, self.counters.clone());
         let progress = Progress::default();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = PROGRESS.scope(progress.clone(), stream) => {}
-                // Dropped, it resets the stream, and nothing of it stays behind.
-                () = progress.stalled(stall_max) => increment(&counters.stalled),
-            }
+        tokio::spawn(Watched {
+            stream: PROGRESS.scope(progress.clone(), stream),
+            stall: Stall {
+                progress,
+                max: self.stall_max,
+                since: None,
+                counters: self.counters.clone(),
+            },
         });
     }
 }
@@ -168,16 +184,59 @@ impl Progress {
     fn gave(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+}
 
-    /// Resolves when bytes were on their way for the whole of `patience`.
-    async fn stalled(&self, patience: Duration) {
-        loop {
-            let before = self.0.load(Ordering::Relaxed);
-            tokio::time::sleep(patience).await;
-            if before % 2 == 1 && self.0.load(Ordering::Relaxed) == before {
-                return;
-            }
+pin_project! {
+    /// A stream, which ends when its client takes nothing: dropped, it resets itself, and nothing of
+    /// it stays behind.
+    struct Watched<F> {
+        #[pin]
+        stream: TaskLocalFuture<Progress, F>,
+        stall: Stall,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Watched<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let watched = self.project();
+        if watched.stream.poll(cx).is_ready() {
+            return Poll::Ready(());
         }
+        watched.stall.poll(cx)
+    }
+}
+
+/// Whether a client takes nothing of a stream.
+///
+/// The connection itself does not stall when the window of one of its streams is never opened, and
+/// hyper does not ask that stream's body for anything then.
+///
+/// The timer exists only while bytes are on their way: a client that keeps up costs nothing.
+struct Stall {
+    progress: Progress,
+    max: Duration,
+    /// The progress that there was, and the time that is left for more.
+    since: Option<(u64, Pin<Box<Sleep>>)>,
+    counters: Arc<Counters>,
+}
+
+impl Stall {
+    /// Ready when bytes were on their way for too long. To be asked after the stream was polled.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = self.progress.0.load(Ordering::Relaxed);
+        if now.is_multiple_of(2) {
+            self.since = None;
+            return Poll::Pending;
+        }
+        let (_, timer) = match &mut self.since {
+            Some(since) if since.0 == now => since,
+            since => since.insert((now, Box::pin(tokio::time::sleep(self.max)))),
+        };
+        ready!(timer.as_mut().poll(cx));
+        increment(&self.counters.stalled);
+        Poll::Ready(())
     }
 }
 

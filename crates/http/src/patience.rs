@@ -83,7 +83,11 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Patient<I> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        // One buffer is written as one: on the way through the kernel a vector of it costs more.
+        let outcome = match bufs {
+            [only] => Pin::new(&mut self.io).poll_write(cx, only),
+            bufs => Pin::new(&mut self.io).poll_write_vectored(cx, bufs),
+        };
         self.judge(cx, outcome)
     }
 

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use bench_peers::{Load, Manner, Numbering, Plan, Report, Server, Target, memory_kib};
+use bench_peers::{Histogram, Load, Manner, Numbering, Plan, Report, Server, Target, memory_kib};
 use clap::Parser;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
@@ -56,8 +56,7 @@ fn main() -> Result<()> {
     load.wait_until_ready(Instant::now(), LIMIT)?;
     load.publishers(&options.pub_url, Manner::LINES, "bench0")?;
     let mut sent = 0;
-    let calm_growth_kib = publish(&options, options.calm_events, &mut sent, &mut load)?;
-    let calm = std::mem::take(&mut load.tally.latency);
+    let (calm_growth_kib, calm) = publish(&options, options.calm_events, &mut sent, &mut load)?;
 
     let stalled = (0..options.subs)
         .map(|_| stall(&options.url))
@@ -65,7 +64,7 @@ fn main() -> Result<()> {
     let server = options.server.usage()?;
     let expected = (options.calm_events + options.events) * LIVE as u64;
     let start = Instant::now();
-    let growth_kib = publish(&options, options.events, &mut sent, &mut load)?;
+    let (growth_kib, busy) = publish(&options, options.events, &mut sent, &mut load)?;
     let seconds = start.elapsed().as_secs_f64();
     let used = options.server.usage()?.since(&server);
     let mut report = Report::default();
@@ -73,7 +72,9 @@ fn main() -> Result<()> {
     report.add(json!({
         "name": options.server.name, "subs": options.subs, "events": options.events,
         "live": LIVE, "bad": load.refused, "closed": load.closed,
-        "calm_us": calm.json(), "busy_us": load.tally.latency.json(),
+        "calm_us": whole(&calm).json(), "busy_us": whole(&busy).json(),
+        "calm_part_p99_us": median_p99_us(&calm), "busy_part_p99_us": median_p99_us(&busy),
+        "first_part_p99_us": busy.first().map(p99_us),
         "calm_growth_kib": calm_growth_kib, "peak_growth_kib": growth_kib, "server_busy": used.cpu_s() / seconds,
     }));
     drop(stalled);
@@ -83,17 +84,41 @@ fn main() -> Result<()> {
 
 const PARTS: u64 = 20;
 
-/// Publishes in parts, and answers how far the server's memory grew at most, seen between them.
-fn publish(options: &Options, events: u64, sent: &mut u64, load: &mut Load) -> Result<f64> {
+/// Publishes in parts. Answers how far the server's memory grew at most, seen between them, and the
+/// latencies of each.
+fn publish(
+    options: &Options,
+    events: u64,
+    sent: &mut u64,
+    load: &mut Load,
+) -> Result<(f64, Vec<Histogram>)> {
     let before_kib = memory_kib(options.server.pid)?;
-    let mut peak_kib = before_kib;
+    let (mut peak_kib, mut parts) = (before_kib, Vec::new());
     for _ in 0..PARTS {
         *sent += events / PARTS;
         let expected = *sent * LIVE as u64;
         load.run(plan(events / PARTS, options.rate), expected, STALL)?;
+        parts.push(std::mem::take(&mut load.tally.latency));
         peak_kib = peak_kib.max(memory_kib(options.server.pid)?);
     }
-    Ok(peak_kib - before_kib)
+    Ok((peak_kib - before_kib, parts))
+}
+
+fn whole(parts: &[Histogram]) -> Histogram {
+    let mut whole = Histogram::default();
+    parts.iter().for_each(|part| whole.merge(part));
+    whole
+}
+
+fn p99_us(part: &Histogram) -> f64 {
+    part.us(0.99)
+}
+
+/// That of a part like most: one of a few that are slow has no part in it.
+fn median_p99_us(parts: &[Histogram]) -> f64 {
+    let mut all: Vec<f64> = parts.iter().map(p99_us).collect();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(0.0)
 }
 
 fn plan(events: u64, rate: u64) -> Plan {
