@@ -160,16 +160,16 @@ impl Reader {
     fn turn(&self, ms: u64) -> Result<Range<u64>, ReadError> {
         let segments = self.shared.segments();
         let holds = |segment: &Arc<Segment>| segment.records() > 0 && segment.last_time_ms() >= ms;
-        let Some(mut place) = segments.iter().position(holds) else {
-            let next = next(&segments);
-            return Ok(next..next);
-        };
-        let mut turned = segments.get(place).map_or(Ok(0..0), |it| turn(it, ms))?;
+        let mut place = segments.iter().position(holds).unwrap_or(segments.len());
+        let next = next(&segments);
+        let turned = segments.get(place).map(|it| turn(it, ms));
+        let mut turned = turned.unwrap_or(Ok(next..next))?;
         while let Some(before) = place.checked_sub(1).and_then(|before| segments.get(before)) {
             let all_young = segments
                 .get(place)
-                .is_some_and(|it| turned.start == it.first);
-            if !all_young || !before.sparse {
+                .is_none_or(|it| turned.start == it.first);
+            let holds_all = !before.sparse && before.records() > 0;
+            if !all_young || holds_all {
                 break;
             }
             turned.start = turn(before, ms)?.start;
