@@ -35,7 +35,7 @@ pub(crate) struct Segment {
     pub(crate) compacted: Option<u64>,
     /// How many records a sparse segment has.
     held: u64,
-    /// One past the last record that is durable. Set last, with `Release`: whoever has read it
+    /// One past the last record that is committed. Set last, with `Release`: whoever has read it
     /// finds all before it in the file, the length and the index.
     end: AtomicU64,
     len: AtomicU64,
@@ -172,12 +172,12 @@ impl Segment {
         self.len().saturating_add(bytes) > self.allocated.load(Ordering::Relaxed)
     }
 
-    /// One past the last durable sequence.
+    /// One past the last sequence that is committed.
     pub(crate) fn end(&self) -> u64 {
         self.end.load(Ordering::Acquire)
     }
 
-    /// The file's length as far as it is durable.
+    /// The file's length as far as it is committed.
     pub(crate) fn len(&self) -> u64 {
         self.len.load(Ordering::Acquire)
     }

@@ -14,9 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use support::{Everything, Only, open_on, small_segments};
-use tidings_log::{
-    Head, MemoryStorage, Options, ReadLimits, Retention, Select, Storage, StorageFile, Upkeep,
-};
+use tidings_log::{Head, MemoryStorage, ReadLimits, Select, Storage, StorageFile, Upkeep};
 
 fn head<'a>(topics: &'a [&'a str]) -> Head<'a> {
     Head {
@@ -153,15 +151,7 @@ fn a_replay_of_any_size_goes_through_bounded_memory() {
 
 #[test]
 fn readers_beside_a_writer_see_every_record_once_and_in_order() {
-    let retention = Retention {
-        events_max: Some(100_000),
-        ..Retention::default()
-    };
-    let options = Options {
-        retention,
-        ..small_segments(20_000)
-    };
-    let (mut writer, reader) = open_on(Arc::new(MemoryStorage::new()), &options);
+    let (mut writer, reader) = open_on(Arc::new(MemoryStorage::new()), &small_segments(20_000));
     let upkeep = writer.upkeep();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
