@@ -66,6 +66,8 @@ enum Compacting {
     Idle,
     Busy,
     Done(Result<Option<Compacted>, CommitError>),
+    /// Nobody does it any more.
+    Left,
 }
 
 /// What both ends see.
@@ -162,8 +164,10 @@ impl Helper {
     /// Asks for a compaction, unless one is not through yet; gives it back if nobody will do it.
     pub(crate) fn compact(&self, compaction: Compaction) -> Option<Compaction> {
         let mut compacting = self.bench.compacting();
-        if !matches!(*compacting, Compacting::Idle) {
-            return None;
+        match *compacting {
+            Compacting::Idle => {}
+            Compacting::Left => return Some(compaction),
+            Compacting::Busy | Compacting::Done(_) => return None,
         }
         match self.tasks.send(Task::Compact(compaction)) {
             Ok(()) => {
@@ -233,8 +237,8 @@ impl Drop for Upkeep {
     /// What was asked for and not begun is left to the writer.
     fn drop(&mut self) {
         let mut compacting = self.bench.compacting();
-        if matches!(*compacting, Compacting::Busy) {
-            *compacting = Compacting::Idle;
+        if !matches!(*compacting, Compacting::Done(_)) {
+            *compacting = Compacting::Left;
         }
     }
 }
