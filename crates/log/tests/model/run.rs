@@ -140,7 +140,8 @@ impl Run {
         let report = inspect::verify(&copy, &mut |_| {}).unwrap();
         let holes = report.segments.iter().map(|it| it.follows..it.first);
         self.holes = holes.filter(|hole| !hole.is_empty()).collect();
-        let newest = report.segments.last().filter(|newest| newest.records == 0);
+        let empty = |it: &&inspect::SegmentReport| it.records == 0 && !it.compacted;
+        let newest = report.segments.last().filter(empty);
         newest.map_or(reader.next(), |newest| newest.follows)
     }
 
