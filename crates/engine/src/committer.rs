@@ -171,6 +171,7 @@ impl Committer {
     pub fn retain(&mut self, now_ms: u64) -> Result<Retained, CommitError> {
         self.shared.note_change();
         let retained = self.writer.retain(now_ms);
+        self.shared.note_changed();
         if self
             .refused_bytes
             .is_some_and(|bytes| self.writer.try_room(bytes).is_ok())
@@ -326,7 +327,9 @@ impl Committer {
         let begun = std::time::Instant::now();
         let bytes = batch.bytes();
         self.shared.note_change();
-        let committed = self.writer.commit(batch).inspect_err(|_| {
+        let committed = self.writer.commit(batch);
+        self.shared.note_changed();
+        let committed = committed.inspect_err(|_| {
             self.refused_bytes = Some(bytes);
         })?;
         if self.refused_bytes.is_some() {

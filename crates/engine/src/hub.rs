@@ -45,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
     changes: AtomicU64,
+    changed: AtomicU64,
     idempotency_keys: AtomicU64,
     subscribers: Mutex<Subscribers>,
     closed: AtomicBool,
@@ -133,6 +134,16 @@ impl Shared {
         self.changes.fetch_add(0, Ordering::AcqRel)
     }
 
+    /// To be called behind each of them.
+    pub(crate) fn note_changed(&self) {
+        self.changed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Changes of the log that have ended.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changed.fetch_add(0, Ordering::AcqRel)
+    }
+
     pub(crate) fn counters_set(&self, idempotency_keys: usize) {
         self.idempotency_keys
             .store(idempotency_keys as u64, Ordering::Relaxed);
@@ -160,6 +171,7 @@ impl Hub {
             limits,
             counters: Counters::default(),
             changes: AtomicU64::new(1),
+            changed: AtomicU64::new(1),
             idempotency_keys: AtomicU64::new(table.len() as u64),
             subscribers: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -275,8 +287,9 @@ impl Hub {
             .map_err(SubscribeError::Log)?;
         let told = match start {
             Start::Earliest | Start::Last(_) => {
-                // Before it is asked: what changes meanwhile may be in the answer.
-                let changes = self.0.changes();
+                // Before it is asked: what changes meanwhile may be in the answer, or not, and so may
+                // what has begun to and not ended.
+                let changes = self.0.changed();
                 let before = selection.with(|s| self.0.log.forgotten_before(s));
                 let before = before.map_err(SubscribeError::Log)?;
                 Told::at_beginning(Forgotten { before, changes }, selection.is_one_topic())
