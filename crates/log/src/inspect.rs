@@ -271,9 +271,9 @@ fn verify_segment(
             report.compacted = header.end > 0;
             let walk = Walk::new(&header, file, bytes, closed.as_ref(), next);
             verify_records(&mut report, walk, next).map_err(fault)?;
-            // One without records may have been replaced by the next.
+            // One without records may have been replaced by the next, which then follows no more.
             report.end = match (header.end, report.records) {
-                (0, 0) => None,
+                (0, 0) => next.filter(|next| *next > first).map(|_| first),
                 (0, records) => Some(first.saturating_add(records)),
                 (end, _) => Some(end),
             };

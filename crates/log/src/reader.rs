@@ -175,6 +175,11 @@ impl Reader {
             turned.start = turn(before, ms)?.start;
             place -= 1;
         }
+        // What a crash may have lost in front of it may not be older either.
+        let behind_hole = segments
+            .get(place)
+            .filter(|it| place > 0 && turned.start == it.first);
+        turned.start = behind_hole.map_or(turned.start, |it| it.follows);
         Ok(turned)
     }
 

@@ -93,6 +93,7 @@ pub fn open(
         lazy: options.is_lazy(),
         found: Recovery::default(),
         may_have_lost: false,
+        open_ended: false,
         floor: 0,
         doomed: VecDeque::new(),
     };
@@ -103,6 +104,7 @@ pub fn open(
         Some(newest) => (newest.header.clone(), opening.resume(&firsts, newest)?),
     };
     let (may_have_lost, floor) = (opening.may_have_lost, opening.floor);
+    let open_ended = opening.open_ended;
     let (found, doomed) = (opening.found, opening.doomed);
     let last_time_ms = segments
         .iter()
@@ -137,10 +139,18 @@ pub fn open(
         helper: None,
         unsynced: None,
         compacted_ms: 0,
+        open_ended,
     };
     writer.look_at_clock(now_ms)?;
     let end = writer.active.end();
     let first = next_given(end, may_have_lost, floor);
+    // One that was not finished tells what must not be given again, until another does. That takes its
+    // name, or it is removed before.
+    let takes_its_name = (first > end && first == floor) || writer.active.first == floor;
+    if floor > 0 && !takes_its_name {
+        let name = log_name(floor);
+        remove_durably(&*writer.storage, &name).map_err(fault("remove", &name))?;
+    }
     if first > end {
         writer.roll_to(first, now_ms).map_err(OpenError::Begin)?;
         // Also what an opening before this one left out, if nothing was stored behind.
@@ -164,7 +174,9 @@ struct Opening<'a> {
     found: Recovery,
     /// Whether a crash may have taken acknowledged records, see [`Durability::Interval`].
     may_have_lost: bool,
-    /// The first sequence of a segment that was not finished: those before it may have been left out
+    /// Whether the newest segment goes on behind what a process before may have left.
+    open_ended: bool,
+    /// The first sequence of a segment that was not finished, and is there still: those before it may have been left out
     /// when it was begun.
     floor: u64,
     /// Segments that were replaced by the next, and may still be there.
@@ -221,7 +233,7 @@ impl Opening<'_> {
         Ok(firsts)
     }
 
-    /// Opens the newest segment; one whose creation was not finished is removed first.
+    /// Opens the newest segment; one whose creation was not finished does not count.
     fn newest(&mut self, firsts: &mut Vec<u64>) -> Result<Option<Newest>, OpenError> {
         let Some(first) = firsts.last().copied() else {
             return Ok(None);
@@ -234,7 +246,6 @@ impl Opening<'_> {
         if header == HeaderFound::Bad && is_unfinished(bytes, firsts) && !was_closed()? {
             // First what was told of it: another one may get its name.
             closed::forget(self.storage, first)?;
-            remove_durably(self.storage, &name).map_err(fault("remove", &name))?;
             self.found.removed.push(name);
             self.floor = first;
             firsts.pop();
@@ -244,7 +255,7 @@ impl Opening<'_> {
         Ok(Some(Newest { header, file }))
     }
 
-    /// The newest segment after one was removed whose creation was not finished: at most one is
+    /// The newest segment before one whose creation was not finished: at most one is
     /// being created at a time, so this one was, and a bad header is damage.
     fn before_unfinished(&mut self, firsts: &[u64]) -> Result<Option<Newest>, OpenError> {
         let Some(first) = firsts.last().copied() else {
@@ -459,6 +470,7 @@ impl Opening<'_> {
                 bytes,
             });
         }
+        self.open_ended = true;
         rewrite(&*file, scanned.commit_at..scanned.len).map_err(fault("write to", &name))?;
         file.sync_data().map_err(fault("sync", &name))?;
         self.storage

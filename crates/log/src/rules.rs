@@ -67,7 +67,8 @@ impl Rules {
             .find(|rule| rule.limits.topics.matches(topic))
     }
 
-    /// Finds out how far back each age reaches now. Where damage is in the way it stays as it is.
+    /// Finds out how far back each age reaches now; not further than before, by a clock that was set
+    /// back, for what is gone is gone. Where damage is in the way it stays as it is.
     pub(crate) fn look_at_clock(
         &self,
         now_ms: u64,
@@ -79,7 +80,9 @@ impl Rules {
                 continue;
             };
             match young_from(since_ms) {
-                Ok(young_from) => rule.young_from.store(young_from, Ordering::Relaxed),
+                Ok(young_from) => {
+                    rule.young_from.fetch_max(young_from, Ordering::Relaxed);
+                }
                 Err(ReadError::Io(fault)) => return Err(fault),
                 Err(_) => {}
             }

@@ -43,6 +43,9 @@ pub struct Writer {
     pub(crate) spare_frame_bytes: usize,
     /// Why nothing is taken any more.
     pub(crate) poison: Option<StorageFault>,
+    /// Behind the end of the newest segment something may come back that is not seen: a commit that
+    /// failed in the process before, and whose cut is not on disk. So nothing is written there.
+    pub(crate) open_ended: bool,
     /// Segments that another stands for but whose files may still be there, oldest first. They go
     /// before any other does, for the next opening tells by that other what they are.
     pub(crate) doomed: std::collections::VecDeque<Arc<Segment>>,
@@ -198,7 +201,7 @@ impl Writer {
             bytes > self.options.segment_bytes() || records >= self.options.segment_records();
         // Also if it holds nothing, as after a crash that took all of it.
         let other = self.active.version != VERSION || self.active.lazy != self.options.is_lazy();
-        (full && records > 0) || other || self.active.sparse
+        (full && records > 0) || other || self.open_ended || self.active.sparse
     }
 
     /// Has what was committed put into the index, if it is time.
@@ -354,6 +357,7 @@ impl Writer {
         segments.push(Arc::clone(&segment));
         self.shared.replace(segments);
         let full = std::mem::replace(&mut self.active, segment);
+        self.open_ended = false;
         if !replaced {
             self.seal(&full);
         } else if full.first != first {

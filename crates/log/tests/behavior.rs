@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use std::path::Path;
 
-use support::{Everything, Only, commit, open_on, read_from, small_segments, try_open};
+use support::{Everything, Only, commit, commit_at, open_on, read_from, small_segments, try_open};
 use tidings_log::{
     AppendError, Call, CommitError, Durability, FaultStorage, Head, MemoryStorage, Options,
     ReadError, ReadLimits, Retention, inspect,
@@ -592,4 +592,56 @@ fn a_log_that_was_closed_is_opened_without_reading_it() {
         501,
         "the index of before is not believed"
     );
+}
+
+/// Under `Interval`, a log whose newest events the power took: three are left, and twenty were seen.
+fn after_a_loss(seed: u64) -> (FaultStorage, Options, u64) {
+    let options = Options {
+        durability: Durability::Interval {
+            unsynced_ms_max: 1_000_000,
+        },
+        ..Options::default()
+    };
+    let disk = FaultStorage::new(seed);
+    let (mut writer, ..) = try_open(&disk, &options).unwrap();
+    for ms in 1000..1003 {
+        commit_at(&mut writer, ms, "a", &[b"kept"]).unwrap();
+    }
+    writer.sync().unwrap();
+    for ms in 2000..2020 {
+        commit_at(&mut writer, ms, "a", &[b"lost"]).unwrap();
+    }
+    (disk.crash(), options, writer.next_sequence())
+}
+
+#[test]
+fn a_time_whose_events_the_power_took_is_where_they_were() {
+    let (disk, options, _) = after_a_loss(1);
+    let (mut writer, reader, found) = try_open(&disk, &options).unwrap();
+    let lost = found.left_out.unwrap();
+    commit_at(&mut writer, 5000, "a", &[b"after"]).unwrap();
+    let at = reader.at_time(4000).unwrap();
+    assert_eq!(at, lost.start);
+    let read = reader.read(&Everything, at, ReadLimits::default());
+    assert!(matches!(read, Err(ReadError::Lost { next }) if next == lost.end));
+}
+
+#[test]
+fn no_sequence_is_given_again_though_opening_stops_anywhere() {
+    let (disk, options, seen) = after_a_loss(7);
+    drop(try_open(&disk, &options).unwrap());
+    let mut files = disk.files();
+    let newest = files.iter_mut().rfind(|(name, _)| name.ends_with("log"));
+    // Its header tells no more from where on sequences are free; its name does.
+    newest.unwrap().1[20] ^= 1;
+    for calls in 0..60 {
+        let disk = FaultStorage::new(calls);
+        for (name, bytes) in &files {
+            disk.put(name, bytes.clone());
+        }
+        disk.cut_power_after(calls);
+        drop(try_open(&disk, &options));
+        let (writer, ..) = try_open(&disk.crash(), &options).unwrap();
+        assert!(writer.next_sequence() >= seen, "after {calls} calls");
+    }
 }

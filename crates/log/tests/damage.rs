@@ -525,3 +525,18 @@ fn missing_segments_are_bridged() {
     let found = read_repaired(&disk, &options);
     assert_eq!(found.len(), frames.len() - 6);
 }
+
+#[test]
+fn a_sealed_segment_that_lost_its_records_is_not_sound() {
+    let (mut files, ..) = sample();
+    files.retain(|(name, _)| name.ends_with("log"));
+    files[1].1[128..].fill(0);
+    let disk = FaultStorage::new(1);
+    for (name, bytes) in files {
+        disk.put(&name, bytes);
+    }
+    let report = inspect::verify(&disk, &mut |_| {}).unwrap();
+    assert!(!report.is_sound(), "{report:?}");
+    let refused = try_open(&disk, &small_segments(700)).map(drop);
+    assert!(matches!(refused, Err(OpenError::Missing { .. })));
+}

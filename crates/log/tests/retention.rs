@@ -222,3 +222,31 @@ fn from_a_time_on_what_is_gone_is_told() {
     let page = reader.read(&Only(&["daily"]), from, ReadLimits::default());
     assert_eq!(page.unwrap().forgotten_before, Some(3));
 }
+
+#[test]
+fn a_clock_that_is_set_back_hides_no_gap() {
+    let disk = FaultStorage::new(1);
+    let rules = vec![
+        TopicRetention {
+            age_ms_max: Some(10_000),
+            ..rule("young")
+        },
+        rule("daily"),
+    ];
+    let (mut writer, reader, _) = try_open(&disk, &options(rules)).unwrap();
+    commit_at(&mut writer, 45_000, "daily", &[b"A"]).unwrap();
+    for ms in 46_000..46_020 {
+        commit_at(&mut writer, ms, "young", &[b"gone"]).unwrap();
+    }
+    for ms in 47_000..47_300 {
+        commit_at(&mut writer, ms, "busy", &[&[b'x'; 300]]).unwrap();
+    }
+    let told = || {
+        let page = reader.read(&Only(&["young"]), 2, ReadLimits::default());
+        page.unwrap().forgotten_before
+    };
+    writer.retain(100_000).unwrap();
+    assert!(told() > Some(20));
+    writer.retain(50_000).unwrap();
+    assert!(told() > Some(20));
+}

@@ -75,6 +75,7 @@ impl Run {
         let (name, length) = (name.clone(), bytes.len() as u64);
         // It was at rest for a while: all that was written is on the disk by now.
         self.synced = self.records.len();
+        self.uncertain.clear();
         let layouts = self.layouts(&disk_of(&whole, 0));
         let layout = layouts.iter().find(|layout| layout.name == name);
         let hit = layout.map_or(Hit::Nothing, |layout| layout.at(offset as u64));

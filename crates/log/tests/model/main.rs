@@ -407,17 +407,19 @@ fn behaves_like_a_vector() {
 #[test]
 fn what_failed_once_does_not_fail_again() {
     for seed in [
-        511_759, // a compacted segment behind one that the power had made whole again
-        516_935, // a rule by age, and a segment whose oldest records were gone
-        713_878, // a rule by count, used up before a segment of which more was kept once
-        720_123, // a whole record of a failed commit behind the end of a sealed segment
-        704_991, // a segment that a crash emptied, and another durability
-        709_871, // a repair beside a segment that an earlier one had left empty
+        511_759,   // a compacted segment behind one that the power had made whole again
+        516_935,   // a rule by age, and a segment whose oldest records were gone
+        713_878,   // a rule by count, used up before a segment of which more was kept once
+        720_123,   // a whole record of a failed commit behind the end of a sealed segment
+        704_991,   // a segment that a crash emptied, and another durability
+        709_871,   // a repair beside a segment that an earlier one had left empty
         720_542, // a repair that failed on its way, of a newest segment of which nothing could be read
         739_058, // a damaged header of a segment that the next had replaced
         786_074, // a rule by bytes, and a longer record left out before a shorter one
         787_537, // a replaced segment whose file could not be removed
         792_978, // what newer records had left no room for, and the power took these
+        2_002_624, // the cut of a failed commit that was not on the disk
+        2_022_109, // a repaired segment of which nothing is left
     ] {
         play(seed, &case_of(seed));
     }

@@ -47,6 +47,8 @@ pub(super) struct Past {
     ruled: bool,
     /// Something to repair.
     pub(super) repaired: bool,
+    /// A loss of power, since it was opened: only what is on the disk is there.
+    crashed: bool,
 }
 
 /// The log and the vector side by side.
@@ -68,15 +70,18 @@ pub(crate) struct Run {
     pub(super) seen: u64,
     pub(super) past: Past,
     /// A batch of which nobody knows whether it was stored.
-    uncertain: Vec<Rec>,
+    pub(super) uncertain: Vec<Rec>,
+    /// Of the newest segment when it was opened.
+    newest_first: u64,
+    /// Whether what is uncertain was not there when it was opened.
+    may_come_back: bool,
     first: u64,
     /// Whether forgetting was interrupted: what was not said to be forgotten may be gone.
     forgetting: bool,
     now_ms: u64,
-    /// When the log last looked at the clock for the rules of single topics.
-    looked_ms: u64,
-    /// What came next then. Nothing behind it is too old.
-    looked_next: u64,
+    /// When the log looked at the clock for the rules of single topics since it was opened, and what
+    /// came next then: nothing behind that is too old.
+    looks: Vec<(u64, u64)>,
 }
 
 impl Run {
@@ -95,11 +100,12 @@ impl Run {
             seen: 1,
             past: Past::default(),
             uncertain: Vec::new(),
+            newest_first: 1,
+            may_come_back: false,
             first: 1,
             forgetting: false,
             now_ms: 1000,
-            looked_ms: 1000,
-            looked_next: 1,
+            looks: Vec::new(),
         };
         run.open();
         run
@@ -116,15 +122,14 @@ impl Run {
                 "refused after a crash: {error}"
             );
             if self.disk.is_dead() {
-                self.disk = self.disk.crash();
+                self.lose_power();
             }
             self.disk.mend();
             dumped = self.dump();
             self.try_open()
         });
-        self.looked_ms = self.now_ms;
         let (mut writer, reader, found) = opened.expect("a log opens on a disk that works");
-        self.looked_next = reader.next();
+        self.looks = vec![(self.now_ms, reader.next())];
         let end = self.look_for_holes(&reader);
         self.check_recovered(&writer, &reader, &found, end);
         self.check_dumped(&dumped);
@@ -140,6 +145,7 @@ impl Run {
         let report = inspect::verify(&copy, &mut |_| {}).unwrap();
         let holes = report.segments.iter().map(|it| it.follows..it.first);
         self.holes = holes.filter(|hole| !hole.is_empty()).collect();
+        self.newest_first = report.segments.last().map_or(0, |newest| newest.first);
         let empty = |it: &&inspect::SegmentReport| it.records == 0 && !it.compacted;
         let newest = report.segments.last().filter(empty);
         newest.map_or(reader.next(), |newest| newest.follows)
@@ -175,9 +181,18 @@ impl Run {
             assert_eq!(*hole, end..reader.next());
         }
         let mut survived = std::mem::take(&mut self.records);
-        survived.append(&mut self.uncertain);
         let is_left_out = |record: &Rec| self.behind_hole(record.sequence).is_some();
-        survived.retain(|it| it.sequence < end || (it.may_be_gone && is_left_out(it)));
+        let is_there = |it: &Rec| it.sequence < end || (it.may_be_gone && is_left_out(it));
+        let (there, gone) = self.uncertain.iter().cloned().partition(&is_there);
+        survived.extend::<Vec<_>>(there);
+        survived.retain(is_there);
+        // What is not there may yet come back from the disk, until something is stored behind its
+        // segment, or in the place of that.
+        let holds_any = survived
+            .last()
+            .is_some_and(|last| last.sequence >= self.newest_first);
+        self.may_come_back = !std::mem::take(&mut self.past.crashed) && holds_any;
+        self.uncertain = if self.may_come_back { gone } else { Vec::new() };
         assert!(
             survived.len() >= self.synced,
             "of {} records {} are left",
@@ -282,7 +297,7 @@ impl Run {
     fn close(&mut self) {
         self.shut();
         if self.disk.is_dead() {
-            self.disk = self.disk.crash();
+            self.lose_power();
         }
         self.open();
     }
@@ -311,8 +326,13 @@ impl Run {
         }
     }
 
-    pub(crate) fn crash(&mut self) {
+    fn lose_power(&mut self) {
         self.disk = self.disk.crash();
+        self.past.crashed = true;
+    }
+
+    pub(crate) fn crash(&mut self) {
+        self.lose_power();
         self.open();
     }
 
@@ -340,6 +360,21 @@ impl Run {
                 .map(|hole| hole.end)
         };
         std::iter::successors(hole_at(sequence), move |end| hole_at(*end))
+    }
+
+    /// What may come back does so at the end of the newest segment only.
+    fn note_newest(&mut self) {
+        if !self.may_come_back || self.uncertain.is_empty() {
+            return;
+        }
+        let files = self.disk.files();
+        let logs = files
+            .iter()
+            .filter_map(|(name, _)| name.strip_suffix(".log"));
+        let newest = logs.filter_map(|first| first.parse().ok()).max();
+        if newest.is_some_and(|newest: u64| newest > self.newest_first) {
+            self.uncertain.clear();
+        }
     }
 
     fn append(&mut self, groups: &[Vec<Spec>]) {
@@ -397,6 +432,7 @@ impl Run {
                 assert_eq!(committed.first, before);
                 assert_eq!(committed.last + 1, reader.next());
                 self.seen = reader.next();
+                self.uncertain.clear();
                 if reader.stats().segments != segments {
                     self.unit += 1;
                     for record in &mut records {
@@ -407,9 +443,11 @@ impl Run {
             }
             Err(CommitError::Poisoned(_)) => {
                 assert_eq!(reader.next(), before, "shown though not durable");
+                self.note_newest();
                 // A later attempt did not reach the disk.
                 if self.uncertain.is_empty() {
                     self.uncertain = records;
+                    self.may_come_back = false;
                 }
             }
             Err(CommitError::Full(_) | CommitError::Write(_)) => assert_eq!(reader.next(), before),
@@ -468,23 +506,33 @@ impl Run {
             };
             return (least, whole_from);
         };
-        // What is gone takes no room.
-        let least = self.kept_by(rule, topic, |record| !record.may_be_gone);
-        (least, self.kept_by(rule, topic, |_| true))
+        // What is gone takes no room, and is no longer the first that is not too old.
+        let is_there = |record: &Rec| !record.may_be_gone;
+        let least = self.kept_by(rule, topic, is_there, |_| true);
+        (least, self.kept_by(rule, topic, |_| true, is_there))
     }
 
-    fn kept_by(&self, rule: &Rule, topic: &str, counts: impl Fn(&Rec) -> bool) -> u64 {
+    fn kept_by(
+        &self,
+        rule: &Rule,
+        topic: &str,
+        counts: impl Fn(&Rec) -> bool,
+        tells_time: impl Fn(&Rec) -> bool,
+    ) -> u64 {
         let (bytes_max, events_max, age_ms_max) = rule.limits;
         let young = |record: &Rec| {
-            let age_ms = self.looked_ms.saturating_sub(record.time_ms);
-            record.sequence >= self.looked_next || age_ms_max.is_none_or(|max| age_ms <= max)
+            let is_young = |(looked_ms, next): &(u64, u64)| {
+                let age_ms = looked_ms.saturating_sub(record.time_ms);
+                record.sequence >= *next || age_ms_max.is_none_or(|max| age_ms <= max)
+            };
+            self.looks.iter().all(is_young)
         };
         let of_topic = self
             .records
             .iter()
             .rev()
             .filter(|it| it.topics.contains(&topic));
-        let young_from = self.held().find(|record| young(record));
+        let young_from = self.held().find(|it| tells_time(it) && young(it));
         let young_from = young_from.map_or(u64::MAX, |record| record.sequence);
         let mut bytes = 0;
         for (place, record) in of_topic.filter(|it| counts(it)).enumerate() {
@@ -637,7 +685,12 @@ impl Run {
             return;
         }
         let expected = self.held().find(|record| record.time_ms >= ms);
-        let expected = expected.map_or(reader.next(), |record| record.sequence);
+        let mut expected = expected.map_or(reader.next(), |record| record.sequence);
+        // What was left out in front of it may not be older either.
+        let in_front = |end: u64| self.holes.iter().find(|hole| hole.end == end);
+        while let Some(hole) = in_front(expected).filter(|_| expected > self.first) {
+            expected = hole.start;
+        }
         match reader.at_time(ms) {
             Ok(found) => assert_eq!(found, expected),
             Err(ReadError::Io(_)) => {}
@@ -698,12 +751,12 @@ impl Run {
             // Whether it came so far as to look at the clock is not known; an opening does.
             self.first = first;
             self.note_forgettable(true);
-            (self.looked_ms, self.looked_next) = (now_ms, next);
+            self.looks.push((now_ms, next));
             self.note_forgettable(true);
             return self.open();
         }
         if !poisoned {
-            (self.looked_ms, self.looked_next) = (now_ms, reader.next());
+            self.looks.push((now_ms, reader.next()));
         }
         self.note_forgettable(false);
         let (_, reader) = self.log.as_ref().unwrap();
