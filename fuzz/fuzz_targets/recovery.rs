@@ -434,7 +434,9 @@ fn play(sample: &Sample, damage: &[Damage]) {
 fn check_opened(sample: &Sample, now: &Files, changed: &[&str], reader: &Reader) {
     let (first, next) = (reader.first(), reader.next());
     // What a segment that was not finished is called may have been left out before.
-    let named = now.keys().filter_map(|name| name.strip_suffix(".log")?.parse().ok());
+    let named = now
+        .keys()
+        .filter_map(|name| name.strip_suffix(".log")?.parse().ok());
     let end = named.max().unwrap_or(0).max(sample.end());
     assert!(next <= end, "sequences were left out");
     let (found, damaged) = read(reader, &Everything);
