@@ -34,7 +34,8 @@ pub(crate) struct Shared {
 
 /// Reads a log. Cheap to clone, and to share between threads.
 ///
-/// All that it returns is committed: as durable as [`Durability`](crate::Durability) says. A cursor is a sequence, nothing is kept for it here.
+/// All that it returns is committed: as durable as [`Durability`](crate::Durability) says. A cursor is
+/// a sequence, nothing is kept for it here.
 #[derive(Clone)]
 pub struct Reader {
     pub(crate) shared: Arc<Shared>,

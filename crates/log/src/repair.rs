@@ -185,8 +185,8 @@ fn plan(
     for (place, part) in parts.iter().enumerate() {
         let next = parts.get(place + 1);
         let segment = log_name(part.header.first);
-        let kept_as = free_name(storage, &segment).map_err(fault)?;
         if part.gives_way_to(next) {
+            let kept_as = free_name(storage, &segment).map_err(fault)?;
             work.push(Work::MoveAside { segment, kept_as });
             continue;
         }
@@ -198,6 +198,7 @@ fn plan(
         follows = match &part.salvaged {
             None => part.end.unwrap_or(follows),
             Some(salvaged) => {
+                let kept_as = free_name(storage, &segment).map_err(fault)?;
                 let end = part.end_before(next);
                 let (first, follows) = (part.header.first, part.header.follows);
                 work.push(Work::Rewrite {
