@@ -126,6 +126,7 @@ impl Writer {
         // By the upkeep, which does one thing after the other: never is an index written for a
         // segment that has given up its name.
         self.seal(segment);
+        self.gone.push(Arc::clone(first));
         self.doomed.extend(others.iter().cloned());
         self.remove_doomed()
     }

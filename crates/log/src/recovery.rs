@@ -136,6 +136,7 @@ pub fn open(
         spare_frame_bytes: 0,
         poison: None,
         doomed,
+        gone: Vec::new(),
         helper: None,
         unsynced: None,
         compacted_ms: 0,

@@ -56,6 +56,15 @@ impl Writer {
     /// hold then some calls later.
     pub fn retain(&mut self, now_ms: u64) -> Result<Retained, CommitError> {
         self.usable()?;
+        let retained = self.retain_by(now_ms);
+        let gone = std::mem::take(&mut self.gone);
+        if let Some(helper) = self.helper.as_ref().filter(|_| !gone.is_empty()) {
+            helper.let_go(gone);
+        }
+        retained
+    }
+
+    fn retain_by(&mut self, now_ms: u64) -> Result<Retained, CommitError> {
         // If there is no room for another segment, forgetting is what makes some.
         let rolled = self.roll_aged(now_ms);
         self.usable()?;
@@ -158,7 +167,7 @@ impl Writer {
 
     /// The records go first: an index without its segment is removed at the next opening, but a
     /// segment without its index would have to be read in full.
-    fn remove_segment(&mut self, segment: &Segment) -> Result<(), CommitError> {
+    fn remove_segment(&mut self, segment: &Arc<Segment>) -> Result<(), CommitError> {
         let fault = |operation, error| StorageFault::new(operation, &segment.name, error);
         match self.storage.remove(&segment.name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -170,6 +179,7 @@ impl Writer {
             return Err(self.poison(fault("sync the directory of", error)));
         }
         drop(self.storage.remove(&index_name(segment.first)));
+        self.gone.push(Arc::clone(segment));
         Ok(())
     }
 }

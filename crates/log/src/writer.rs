@@ -49,6 +49,8 @@ pub struct Writer {
     /// Segments that another stands for but whose files may still be there, oldest first. They go
     /// before any other does, for the next opening tells by that other what they are.
     pub(crate) doomed: std::collections::VecDeque<Arc<Segment>>,
+    /// Segments whose files have no name any more, until the upkeep closes them.
+    pub(crate) gone: Vec<Arc<Segment>>,
     /// Who does what no commit has to wait for.
     pub(crate) helper: Option<Helper>,
     /// What was acknowledged and is not synced.

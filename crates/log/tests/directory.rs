@@ -11,7 +11,7 @@ mod support;
 use std::sync::Arc;
 
 use support::{Everything, Only, commit, open_on, read_from, small_segments};
-use tidings_log::{DirectoryError, DirectoryStorage, inspect};
+use tidings_log::{DirectoryError, DirectoryStorage, Options, Retention, inspect};
 
 #[test]
 fn a_log_in_a_directory_is_opened_again() {
@@ -95,4 +95,37 @@ fn a_reader_goes_on_in_a_segment_that_is_forgotten_meanwhile() {
         writer.retain(1000).unwrap();
     }
     follower.join().unwrap();
+}
+
+/// A file system takes its time to give the blocks of a file back, when it is closed last.
+#[cfg(target_os = "linux")]
+#[test]
+fn forgotten_segments_are_closed_by_the_upkeep_and_not_by_commits() {
+    let directory = tempfile::tempdir().unwrap();
+    let nameless = || {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let paths = open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+        let ours = paths.filter(|path| path.starts_with(directory.path()));
+        ours.filter(|path| path.to_string_lossy().ends_with(".log (deleted)"))
+            .count()
+    };
+    let options = Options {
+        retention: Retention {
+            events_max: Some(2),
+            ..Retention::default()
+        },
+        ..small_segments(1000)
+    };
+    let storage = Arc::new(DirectoryStorage::open(directory.path()).unwrap());
+    let (mut writer, _reader) = open_on(storage, &options);
+    let upkeep = writer.upkeep();
+    for _ in 0..40 {
+        commit(&mut writer, "a", &[&[1; 200]]).unwrap();
+    }
+    while upkeep.step() {}
+    let forgotten = writer.retain(1000).unwrap().segments;
+    assert!(forgotten > 2, "{forgotten} segments were forgotten");
+    assert_eq!(nameless(), forgotten, "the writer has closed some");
+    while upkeep.step() {}
+    assert_eq!(nameless(), 0, "somebody still holds what is forgotten");
 }
