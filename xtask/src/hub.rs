@@ -1,6 +1,7 @@
 //! A `tidings serve` on loopback, to be used, killed and started again.
 
 use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -13,6 +14,10 @@ use crate::{deadline, process};
 pub(crate) const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// Where a hub keeps its data, in its folder.
 pub(crate) const DATA: &str = "data";
+/// Ports below are what services are known by.
+const FIRST_PORT: u16 = 10_000;
+/// From here on ports are given to connections, as Linux comes.
+const FIRST_GIVEN_PORT: u16 = 32_768;
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// Longer than a drain and its grace period take with the hub's defaults.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -168,9 +173,20 @@ impl Hub {
     }
 }
 
-/// A port that nothing listens on now. Another program may take it before the hub does; the hub
-/// then fails to start and says so.
+/// A port that nothing listens on now, and that no connection gets by itself: those who connect to
+/// a hub while it is down would take its port from it now and then, by being given it for their own
+/// end. Another program may take it on purpose before the hub does; the hub then fails and says so.
 pub(crate) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((LOOPBACK, 0)).context("no free port")?;
-    Ok(listener.local_addr()?.port())
+    let first_given = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .ok()
+        .and_then(|range| range.split_whitespace().next()?.parse().ok())
+        .unwrap_or(FIRST_GIVEN_PORT);
+    let candidates = FIRST_PORT..first_given.max(FIRST_PORT + 1);
+    let start = RandomState::new().hash_one("port");
+    let count = u64::from(candidates.end - candidates.start);
+    let skip = usize::try_from(start % count)?;
+    let mut ports = candidates.clone().cycle().skip(skip).take(candidates.len());
+    ports
+        .find(|port| TcpListener::bind((LOOPBACK, *port)).is_ok())
+        .with_context(|| format!("no free port in {candidates:?}"))
 }
