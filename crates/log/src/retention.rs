@@ -95,7 +95,8 @@ impl Writer {
             shared: Arc::clone(&self.shared),
         };
         let young_from = |ms| reader.young_from(ms);
-        self.shared.rules.look_at_clock(now_ms, young_from)
+        let rules = &self.shared.rules;
+        rules.look_at_clock(now_ms, self.last_time_ms, young_from)
     }
 
     /// Begins a new segment when the newest is an eighth of the age limit old, so that its oldest

@@ -26,6 +26,8 @@ pub(crate) struct Rule {
     limits: TopicRetention,
     /// The first sequence that is not too old, as of the last call of [`Rules::look_at_clock`].
     young_from: AtomicU64,
+    /// The same at a later time that is known to have been: before it some may be gone.
+    lost_before: AtomicU64,
 }
 
 /// How much of a topic is kept.
@@ -49,6 +51,7 @@ impl Rules {
         let rules = rules.iter().map(|limits| Rule {
             limits: limits.clone(),
             young_from: AtomicU64::new(0),
+            lost_before: AtomicU64::new(0),
         });
         Self {
             rules: rules.collect(),
@@ -69,22 +72,19 @@ impl Rules {
 
     /// Finds out how far back each age reaches now; not further than before, by a clock that was set
     /// back, for what is gone is gone. Where damage is in the way it stays as it is.
+    ///
+    /// A clock may have been set back while the log was closed. The newest record, of `newest_ms`,
+    /// tells that it was later once, and that more may have been forgotten then.
     pub(crate) fn look_at_clock(
         &self,
         now_ms: u64,
+        newest_ms: u64,
         young_from: impl Fn(u64) -> Result<u64, ReadError>,
     ) -> Result<(), StorageFault> {
         for rule in &self.rules {
-            let age_ms_max = rule.limits.age_ms_max;
-            let Some(since_ms) = age_ms_max.and_then(|age| now_ms.checked_sub(age)) else {
-                continue;
-            };
-            match young_from(since_ms) {
-                Ok(young_from) => {
-                    rule.young_from.fetch_max(young_from, Ordering::Relaxed);
-                }
-                Err(ReadError::Io(fault)) => return Err(fault),
-                Err(_) => {}
+            rule.look_at(now_ms, &rule.young_from, &young_from)?;
+            if newest_ms > now_ms {
+                rule.look_at(newest_ms, &rule.lost_before, &young_from)?;
             }
         }
         Ok(())
@@ -148,6 +148,27 @@ impl View<'_> {
 }
 
 impl Rule {
+    /// Moves a place to where what is not too old begins.
+    fn look_at(
+        &self,
+        now_ms: u64,
+        place: &AtomicU64,
+        young_from: &impl Fn(u64) -> Result<u64, ReadError>,
+    ) -> Result<(), StorageFault> {
+        let age_ms_max = self.limits.age_ms_max;
+        let Some(since_ms) = age_ms_max.and_then(|age| now_ms.checked_sub(age)) else {
+            return Ok(());
+        };
+        match young_from(since_ms) {
+            Ok(young_from) => {
+                place.fetch_max(young_from, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(ReadError::Io(fault)) => Err(fault),
+            Err(_) => Ok(()),
+        }
+    }
+
     fn kept(
         &self,
         segments: &SegmentList,
@@ -158,7 +179,7 @@ impl Rule {
         let young_from = self.young_from.load(Ordering::Relaxed);
         let mut kept = Kept {
             from: young_from,
-            lost_before: young_from,
+            lost_before: self.lost_before.load(Ordering::Relaxed).max(young_from),
         };
         let mut room = Room {
             events: self.limits.events_max,

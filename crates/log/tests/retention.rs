@@ -9,9 +9,12 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use support::{Everything, Only, commit, commit_at, read_from, small_segments, try_open};
 use tidings_log::{
     FaultStorage, Options, ReadLimits, Reader, Retention, TopicRetention, Topics, Writer, inspect,
+    open,
 };
 
 fn rule(topic: &'static str) -> TopicRetention {
@@ -249,4 +252,33 @@ fn a_clock_that_is_set_back_hides_no_gap() {
     assert!(told() > Some(20));
     writer.retain(50_000).unwrap();
     assert!(told() > Some(20));
+}
+
+/// The records of another topic lie between, and tell when what is gone was there.
+#[test]
+fn what_age_has_forgotten_is_told_after_a_restart_with_a_clock_that_was_set_back() {
+    let disk = FaultStorage::new(1);
+    let aged = TopicRetention {
+        age_ms_max: Some(100),
+        ..rule("aged")
+    };
+    let options = options(vec![aged, rule("daily")]);
+    let (mut writer, _, _) = try_open(&disk, &options).unwrap();
+    for ms in 1000..1100 {
+        commit_at(&mut writer, ms, "aged", &[b"a"]).unwrap();
+        commit_at(&mut writer, ms, "daily", &[b"d"]).unwrap();
+    }
+    for _ in 0..100 {
+        commit_at(&mut writer, 5000, "busy", &[&b"x"[..]; 10]).unwrap();
+    }
+    writer.retain(5000).unwrap();
+    writer.close().unwrap();
+
+    let (_, reader, _) = open(Arc::new(disk), options, "Etest", 1150).unwrap();
+    assert_eq!(daily(&reader, 1).len(), 100);
+    let page = reader
+        .read(&Only(&["aged"]), 150, ReadLimits::default())
+        .unwrap();
+    assert!(page.frames.is_empty());
+    assert!(page.forgotten_before.is_some_and(|before| before >= 200));
 }
