@@ -282,7 +282,9 @@ fn is_done(segments: &SegmentList, plan: &Plan) -> bool {
     let records: usize = plan.kept.iter().map(Vec::len).sum();
     plan.sources.len() == 1
         && only.is_some_and(|only| {
-            only.compacted.is_some() && only.records() == records as u64 && records > 0
+            // One that holds nothing can go only from the front.
+            let stays = records > 0 || plan.sources.start > 0;
+            only.compacted.is_some() && only.records() == records as u64 && stays
         })
 }
 

@@ -171,12 +171,25 @@ impl Writer {
     pub fn close(mut self) -> Result<(), CommitError> {
         self.sync()?;
         self.helper = None;
+        if self.open_ended && !self.begin_anew()? {
+            return Ok(());
+        }
         let written = self.active.write_index(&*self.storage);
         if matches!(written, Ok(Some(_))) {
             // Without its name the index is not found, and built again.
             drop(self.storage.sync_directory());
         }
         Ok(())
+    }
+
+    /// Begins a segment behind the end of what another process left, as the first commit does. An index
+    /// alone would tell the next process that it may write there. False: it cannot be had.
+    fn begin_anew(&mut self) -> Result<bool, CommitError> {
+        match self.roll(self.last_time_ms) {
+            Ok(()) => Ok(true),
+            Err(error @ CommitError::Poisoned(_)) => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     pub(crate) fn usable(&self) -> Result<(), CommitError> {

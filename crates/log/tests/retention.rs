@@ -282,3 +282,33 @@ fn what_age_has_forgotten_is_told_after_a_restart_with_a_clock_that_was_set_back
     assert!(page.frames.is_empty());
     assert!(page.forgotten_before.is_some_and(|before| before >= 200));
 }
+
+/// One that holds nothing and is not the oldest has to stay; that is no reason to write it again.
+#[test]
+fn what_is_compacted_is_left_alone() {
+    let disk = FaultStorage::new(1);
+    let mut options = options(vec![rule("daily")]);
+    options.retention.events_max = Some(8);
+    options.segment_bytes_max = 1000;
+    let (mut writer, reader, _) = try_open(&disk, &options).unwrap();
+    let upkeep = writer.upkeep();
+    let retain = |writer: &mut Writer| {
+        writer.retain(1000).unwrap();
+        while upkeep.step() {}
+    };
+    // Much that is kept, then nothing.
+    for round in 0..40_u8 {
+        let topic = if round < 10 { "daily" } else { "busy" };
+        commit(&mut writer, topic, &[&[round; 200]]).unwrap();
+        retain(&mut writer);
+    }
+    for _ in 0..20 {
+        retain(&mut writer);
+    }
+    let (segments, calls) = (reader.stats().segments, disk.calls());
+    for _ in 0..20 {
+        retain(&mut writer);
+    }
+    assert_eq!(reader.stats().segments, segments);
+    assert_eq!(disk.calls(), calls, "calls to the disk for nothing");
+}
