@@ -1,6 +1,7 @@
 //! Looking at a log without opening it: read only, without the lock, also while a hub runs.
 
 mod dump;
+mod files;
 mod walk;
 
 use std::io;
@@ -18,6 +19,7 @@ use crate::storage::{Storage, StorageFile};
 use crate::torn::is_unfinished;
 
 pub use dump::{Dump, Dumped, dump};
+pub use files::{Files, files};
 use walk::{Walk, Walked};
 
 /// What there is in a directory.

@@ -475,14 +475,14 @@ fn any_damage_is_repaired_but_for_what_it_hit_and_told() {
             let sound = inspect::verify(&disk, &mut |_| {}).unwrap().is_sound();
             let mut told = Vec::new();
             let dry = repair(&disk, true, &mut |_| {}, &mut |repair| {
-                told.push(repair.clone())
+                told.push(repair.clone());
             })
             .unwrap();
             assert_eq!(sound, dry == 0, "{name} byte {offset}");
             assert_eq!(disk.files().len(), files.len(), "a dry run changes nothing");
             let mut done = Vec::new();
             repair(&disk, false, &mut |_| {}, &mut |repair| {
-                done.push(repair.clone())
+                done.push(repair.clone());
             })
             .unwrap();
             assert_eq!(told, done);
@@ -528,7 +528,7 @@ fn missing_segments_are_bridged() {
     let disk = disk_of(&files);
     let mut done = Vec::new();
     repair(&disk, false, &mut |_| {}, &mut |repair| {
-        done.push(repair.clone())
+        done.push(repair.clone());
     })
     .unwrap();
     assert!(matches!(&done[..], [Repair::Bridge { segment, .. }] if *segment == logs[1]));
@@ -585,7 +585,6 @@ fn a_newest_segment_that_is_gone_is_missed_where_its_index_is_left() {
     let (mut writer, ..) = try_open(&stranger, &options).unwrap();
     commit(&mut writer, "topic", &[b"x"]).unwrap();
     writer.close().unwrap();
-    let mut files = files;
     let foreign = stranger
         .files()
         .into_iter()
@@ -602,6 +601,36 @@ fn closed_in_segments() -> (Files, Vec<Vec<u8>>, Options) {
     let (writer, ..) = try_open(&disk, &options).unwrap();
     writer.close().unwrap();
     (disk.files(), frames, options)
+}
+
+#[test]
+fn what_a_log_takes_on_disk_is_told_by_its_files() {
+    let (files, _, options) = sample();
+    let disk = disk_of(&files);
+    let bytes = |ending: &str| -> u64 {
+        let files = disk.files().into_iter();
+        let files = files.filter(|(name, _)| name.ends_with(ending));
+        files.map(|(_, bytes)| bytes.len() as u64).sum()
+    };
+    let found = inspect::files(&disk).unwrap();
+    assert_eq!((found.segments, found.sparse_segments), (3, 0));
+    assert_eq!(found.segment_bytes, bytes(".log"));
+    assert_eq!(found.index_bytes, bytes(".idx"));
+    let mut damaged = files
+        .iter()
+        .find(|(name, _)| name == FIRST)
+        .unwrap()
+        .1
+        .clone();
+    damaged[400] ^= 1;
+    let length = damaged.len() as u64;
+    disk.put(FIRST, damaged);
+    repair(&disk, false, &mut |_| {}, &mut |_| {}).unwrap();
+    let found = inspect::files(&disk).unwrap();
+    assert_eq!((found.segments, found.sparse_segments), (3, 1));
+    assert_eq!((found.damaged_files, found.damaged_bytes), (1, length));
+    let (_, reader, _) = try_open(&disk, &options).unwrap();
+    assert_eq!(found.epoch.as_deref(), Some(reader.epoch()));
 }
 
 #[test]

@@ -106,8 +106,9 @@ fn shown(sequences: &Range<u64>) -> String {
 fn bytes(left_out: &[Range<u64>]) -> String {
     let range = |range: &Range<u64>| format!("{} to {}", range.start, range.end);
     let ranges: Vec<String> = left_out.iter().map(range).collect();
-    match ranges.is_empty() {
-        true => "no bytes".to_owned(),
-        false => format!("bytes {}", ranges.join(", ")),
+    if ranges.is_empty() {
+        "no bytes".to_owned()
+    } else {
+        format!("bytes {}", ranges.join(", "))
     }
 }
