@@ -42,7 +42,7 @@ Stdout has only the result; all else is on stderr.";
 const LOG_EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed, or verify, dump or stats found damage
+  1  failed, or verify, dump or stats found damage (repair: it could not be mended)
   2  the command line makes no sense
 
 Stdout has only results; all else is on stderr.";
@@ -312,13 +312,14 @@ pub(crate) enum Log {
     /// Print every record
     #[command(after_help = LOG_EXIT_CODES)]
     Dump(Inspected),
-    /// Read every record and count them by topic
+    /// Read every record and count them by topic, those with most bytes first
     #[command(after_help = LOG_EXIT_CODES)]
-    Stats(Inspected),
+    Stats(Counted),
     /// Make a damaged log whole again, as far as it can be read; not while a hub runs on it
     ///
     /// What cannot be read is left out, and subscribers that ask for it are told. Nothing is deleted:
-    /// each file that is written anew stays in the directory under another name.
+    /// each file that is written anew stays in the directory under another name, NAME.damaged. Remove
+    /// these once you are sure that you don't need them. A repair that was interrupted can be done again.
     #[command(after_help = LOG_EXIT_CODES)]
     Repair(Repairing),
 }
@@ -327,9 +328,18 @@ pub(crate) enum Log {
 pub(crate) struct Repairing {
     /// The hub's data directory, which `tidings serve --data` names: ./tidings-data by default
     pub(crate) dir: PathBuf,
-    /// Only say what would be done
+    /// Only say what would be done; needs no right to write, and may be used while a hub runs
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Counted {
+    #[command(flatten)]
+    pub(crate) inspected: Inspected,
+    /// Show at most so many topics [default: 20; all with --json]
+    #[arg(long, value_name = "N")]
+    pub(crate) topics: Option<usize>,
 }
 
 #[derive(Debug, Args)]

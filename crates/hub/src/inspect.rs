@@ -30,7 +30,7 @@ pub(crate) fn run(log: Log) -> Result<(), Failure> {
     match log {
         Log::Verify(inspected) => run_verify(&inspected),
         Log::Dump(inspected) => run_dump(&inspected),
-        Log::Stats(inspected) => stats::run(&inspected),
+        Log::Stats(counted) => stats::run(&counted),
         Log::Repair(repairing) => repair::run(&repairing),
     }
 }
@@ -129,6 +129,12 @@ fn print_segment(out: &mut impl Write, segment: &Segment<'_>, json: bool) -> io:
         out,
         "{file}\t{records} records\t{bytes} bytes\tindex {index}\t{state}"
     )?;
+    if *index == "bad" {
+        write!(
+            out,
+            "; its index cannot be trusted: the segment is read instead, and the index can be removed"
+        )?;
+    }
     match unfinished_bytes {
         0 => writeln!(out),
         bytes => writeln!(

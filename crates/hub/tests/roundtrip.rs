@@ -240,8 +240,31 @@ fn a_log_is_counted_beside_its_hub_and_repaired_only_without_it() {
     assert_eq!(topic.get("events"), Some(&json!(3)));
     let text = process::run(["log", "stats", dir]).stdout;
     assert!(
-        text.contains("3 events") && text.contains("1 topics"),
+        text.contains("3 events") && text.contains("1 segment (0 sparse)"),
         "{text}"
+    );
+    assert!(text.lines().last().unwrap().ends_with("  t/1"), "{text}");
+    let sum: Value = serde_json::from_str(counted.stdout.lines().last().unwrap()).unwrap();
+    for (name, value) in [
+        ("events", 3),
+        ("first", 1),
+        ("last", 3),
+        ("topics", 1),
+        ("expired", 0),
+    ] {
+        assert_eq!(sum.get(name), Some(&json!(value)), "{name}");
+    }
+    let none = process::run(["log", "stats", dir, "--topics", "0"]).stdout;
+    assert!(
+        none.contains("topics      1") && !none.contains("t/1"),
+        "{none}"
+    );
+    let beside = process::run(["log", "repair", dir, "--dry-run"]);
+    assert!(beside.status.success(), "{}", beside.stderr);
+    assert!(
+        beside.stderr.contains("nothing to repair"),
+        "{}",
+        beside.stderr
     );
 
     let refused = process::run(["log", "repair", dir]);
@@ -270,7 +293,8 @@ fn a_log_is_counted_beside_its_hub_and_repaired_only_without_it() {
     std::fs::write(&log, &bytes).unwrap();
     let dry = process::run(["log", "repair", dir, "--dry-run"]);
     assert!(
-        dry.stdout.contains("2 records that can be read"),
+        dry.stdout
+            .contains("records that can be read: 2 of sequences 1 to 3"),
         "{}",
         dry.stdout
     );

@@ -347,3 +347,44 @@ fn a_busy_hub_is_tried_again_for_as_long_as_was_asked() {
     assert_eq!(output.status.code(), Some(1));
     assert!(!output.stderr.contains("trying again"), "{}", output.stderr);
 }
+
+#[test]
+fn who_may_only_read_can_ask_what_a_repair_would_do() {
+    let data = tempfile::tempdir().unwrap();
+    let mut hub = Hub::start(data.path());
+    hub.publish("t", "x");
+    hub.process.kill();
+    // A copy has no lock, and gets none.
+    fs::remove_file(data.path().join("LOCK")).unwrap();
+    let log = data.path().join("00000000000000000001.log");
+    fs::write(&log, "text ".repeat(100)).unwrap();
+    fs::set_permissions(data.path(), fs::Permissions::from_mode(0o500)).unwrap();
+    let names = || fs::read_dir(data.path()).unwrap().count();
+    let before = names();
+    let dir = data.path().to_str().unwrap();
+    let output = run(["log", "repair", dir, "--dry-run"]);
+    assert!(
+        output.stderr.contains("no segment has a readable header"),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(names(), before);
+    fs::set_permissions(data.path(), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn a_hub_that_meets_damage_says_who_helps() {
+    let data = tempfile::tempdir().unwrap();
+    let mut hub = Hub::start(data.path());
+    hub.publish("t", "x");
+    hub.process.signal("TERM");
+    hub.process.wait();
+    let log = data.path().join("00000000000000000001.log");
+    fs::write(&log, "text").unwrap();
+    let dir = data.path().to_str().unwrap();
+    assert_fails(
+        &["serve", "--listen", "127.0.0.1:0", "--data", dir],
+        1,
+        &["is damaged at byte 0", "tidings log repair", "--dry-run"],
+    );
+}

@@ -6,6 +6,7 @@
 //! file alone looks like one that was never finished.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Damage, StorageFault};
@@ -13,8 +14,9 @@ use crate::header::{HEADER_END, SegmentHeader};
 use crate::index::IndexError;
 use crate::index_file::{self, FileIndex};
 use crate::index_layout::Summary;
+use crate::inspect::header;
 use crate::scanner::{Scanner, Step};
-use crate::segment::{Scanned, index_name, log_name};
+use crate::segment::{Scanned, index_name, log_name, name_sequence};
 use crate::storage::{Storage, StorageFile};
 
 /// What is wrong where nothing is.
@@ -140,6 +142,28 @@ impl Closed {
 pub(crate) fn was_closed(storage: &dyn Storage, first: u64) -> Result<bool, StorageFault> {
     let closed = Closed::of(storage, first, None)?;
     Ok(closed.is_some_and(|closed| closed.summary.records > 0))
+}
+
+/// The sequences of a newest segment that is gone, if its index is there and tells of any. Retention takes
+/// segments from the front, and their indexes at once, so nobody but a stranger leaves it so.
+pub(crate) fn gone(
+    storage: &dyn Storage,
+    names: &[String],
+    firsts: &[u64],
+) -> Result<Option<Range<u64>>, StorageFault> {
+    let indexes = names.iter().filter_map(|name| name_sequence(name, ".idx"));
+    let (Some(newest), Some(first)) = (firsts.last().copied(), indexes.max()) else {
+        return Ok(None);
+    };
+    // A hub may have begun it while the names were read.
+    if first <= newest || storage.open(&log_name(first)).is_ok() {
+        return Ok(None);
+    }
+    let (closed, header) = (Closed::of(storage, first, None)?, header(storage, newest)?);
+    let ours = closed.zip(header).filter(|(closed, header)| {
+        closed.summary.salt == header.salt && closed.summary.records > 0
+    });
+    Ok(ours.map(|(closed, _)| first..closed.end()))
 }
 
 /// Removes the newest segment's index before anything is written that it does not know of.

@@ -1,4 +1,8 @@
 //! One small error for each operation: what was being done, with what, and what to do next.
+//!
+//! Each says in one line all that it knows, also what the operating system answered. Its source is that
+//! answer itself, for those who want to know which it was, and nothing in between, which would only say
+//! the same again.
 
 use std::error::Error;
 use std::fmt;
@@ -61,6 +65,8 @@ pub struct Damage {
     /// What is wrong there.
     pub reason: &'static str,
 }
+
+impl Error for Damage {}
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,6 +146,13 @@ pub enum OpenError {
         /// The segment that comes after the hole.
         before: String,
     },
+    /// The newest segment is not there, though its index tells what it held.
+    Gone {
+        /// The segment's file.
+        segment: String,
+        /// Its index.
+        index: String,
+    },
     /// A segment belongs to another log.
     Foreign {
         /// The segment's file.
@@ -172,6 +185,11 @@ impl fmt::Display for OpenError {
                 "records from sequence {sequence} on are missing before segment {before}; restore \
                  the segment that held them, or move all older segments out of the directory"
             ),
+            Self::Gone { segment, index } => write!(
+                f,
+                "the newest segment {segment} is missing, of which {index} tells that it held records; \
+                 restore it from a copy"
+            ),
             Self::Foreign { segment } => write!(
                 f,
                 "segment {segment} belongs to another log; move it out of the directory"
@@ -190,8 +208,8 @@ impl fmt::Display for OpenError {
 impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Storage(fault) => Some(fault),
-            Self::Begin(error) => Some(error),
+            Self::Storage(fault) => fault.source(),
+            Self::Begin(error) => error.source(),
             _ => None,
         }
     }
@@ -297,7 +315,7 @@ impl fmt::Display for CommitError {
 impl Error for CommitError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Full(fault) | Self::Write(fault) | Self::Poisoned(fault) => Some(fault),
+            Self::Full(fault) | Self::Write(fault) | Self::Poisoned(fault) => fault.source(),
             Self::Stale | Self::GroupOpen => None,
         }
     }
@@ -356,7 +374,7 @@ impl fmt::Display for ReadError {
 impl Error for ReadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Io(fault) => Some(fault),
+            Self::Io(fault) => fault.source(),
             _ => None,
         }
     }
@@ -365,5 +383,32 @@ impl Error for ReadError {
 impl From<StorageFault> for ReadError {
     fn from(fault: StorageFault) -> Self {
         Self::Io(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repair::RepairError;
+
+    #[test]
+    fn the_answer_of_the_storage_is_said_once_and_is_the_source() {
+        let fault = || StorageFault::new("read", "a", io::ErrorKind::PermissionDenied.into());
+        let errors: [Box<dyn Error>; 8] = [
+            Box::new(fault()),
+            Box::new(OpenError::Storage(fault())),
+            Box::new(OpenError::Begin(CommitError::Write(fault()))),
+            Box::new(CommitError::Full(fault())),
+            Box::new(CommitError::Write(fault())),
+            Box::new(CommitError::Poisoned(fault())),
+            Box::new(ReadError::Io(fault())),
+            Box::new(RepairError::Storage(fault())),
+        ];
+        for error in errors {
+            let said = error.to_string();
+            assert_eq!(said.matches("permission denied").count(), 1, "{said}");
+            let source = error.source().unwrap().downcast_ref::<io::Error>();
+            assert_eq!(source.unwrap().kind(), io::ErrorKind::PermissionDenied);
+        }
     }
 }

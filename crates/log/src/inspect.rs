@@ -1,13 +1,15 @@
 //! Looking at a log without opening it: read only, without the lock, also while a hub runs.
 
 mod dump;
+mod files;
 mod walk;
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::blank::written_end;
-use crate::closed::{Closed, was_closed};
+use crate::closed::{Closed, gone, was_closed};
 use crate::error::{Damage, OpenError, StorageFault};
 use crate::header::{HEADER_END, HeaderFound, SegmentHeader};
 use crate::index_file::FileIndex;
@@ -17,6 +19,7 @@ use crate::storage::{Storage, StorageFile};
 use crate::torn::is_unfinished;
 
 pub use dump::{Dump, Dumped, dump};
+pub use files::{Files, files};
 use walk::{Walk, Walked};
 
 /// What there is in a directory.
@@ -68,6 +71,8 @@ pub enum OpenProblem {
     Damaged(Damage),
     /// Records between this segment and the one before are not there, from this sequence on.
     Missing(u64),
+    /// It is not there, though its index tells that it was the newest, and held records.
+    Gone,
     /// It belongs to another log, or to a later version of the format.
     Foreign(String),
 }
@@ -123,6 +128,7 @@ impl std::fmt::Display for OpenProblem {
                     "records from sequence {sequence} on are missing before it"
                 )
             }
+            Self::Gone => f.write_str("it is missing, and its index tells that it held records"),
             Self::Foreign(reason) => f.write_str(reason),
         }
     }
@@ -133,14 +139,24 @@ pub fn verify(
     storage: &dyn Storage,
     progress: &mut dyn FnMut(&SegmentReport),
 ) -> Result<Report, StorageFault> {
-    let Segments { firsts, unfinished } = segments(storage)?;
+    let Segments {
+        firsts,
+        unfinished,
+        gone,
+    } = segments(storage)?;
     let mut report = Report::default();
     let mut log: Option<SegmentHeader> = None;
     let mut end = None;
     for (place, first) in firsts.iter().enumerate() {
+        // A hub may have compacted it into the one before since they were listed.
+        if end.is_some_and(|end| *first < end) {
+            continue;
+        }
         let next = firsts.get(place + 1).copied();
         let next = next.map(|next| follows(storage, next)).transpose()?;
         let Some(mut segment) = verify_segment(storage, *first, next, &mut log)? else {
+            // It was forgotten since, and so is what was before it.
+            end = None;
             continue;
         };
         let hole = end.filter(|end| *end != segment.follows && segment.problem.is_none());
@@ -157,6 +173,13 @@ pub fn verify(
         progress(&segment);
         report.segments.push(segment);
     }
+    if let Some(gone) = gone {
+        let mut segment = SegmentReport::of(gone.start, 0);
+        segment.end = Some(gone.end);
+        segment.problem = Some(OpenProblem::Gone);
+        progress(&segment);
+        report.segments.push(segment);
+    }
     report.epoch = log.map(|header| header.epoch);
     Ok(report)
 }
@@ -167,6 +190,8 @@ struct Segments {
     firsts: Vec<u64>,
     /// The first sequence and the bytes of one whose creation was not finished.
     unfinished: Option<(u64, u64)>,
+    /// The sequences of the newest, if it is not there any more.
+    gone: Option<Range<u64>>,
 }
 
 fn segments(storage: &dyn Storage) -> Result<Segments, StorageFault> {
@@ -177,10 +202,15 @@ fn segments(storage: &dyn Storage) -> Result<Segments, StorageFault> {
         .filter_map(|name| name_sequence(name, ".log"))
         .collect();
     firsts.sort_unstable();
+    let gone = gone(storage, &names, &firsts)?;
     let mut firsts = without_compacted(storage, firsts)?;
     let unfinished = unfinished(storage, &firsts)?;
     firsts.retain(|first| unfinished.is_none_or(|(other, _)| *first != other));
-    Ok(Segments { firsts, unfinished })
+    Ok(Segments {
+        firsts,
+        unfinished,
+        gone,
+    })
 }
 
 /// The newest segment, if its creation was not finished: it has no good header, and holds nothing. A

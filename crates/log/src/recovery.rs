@@ -221,6 +221,12 @@ impl Opening<'_> {
             .filter_map(|name| name_sequence(name, ".log"))
             .collect();
         firsts.sort_unstable();
+        if let Some(gone) = closed::gone(self.storage, &names, &firsts)? {
+            return Err(OpenError::Gone {
+                segment: log_name(gone.start),
+                index: index_name(gone.start),
+            });
+        }
         for name in names {
             let orphan = name_sequence(&name, ".idx")
                 .is_some_and(|first| firsts.binary_search(&first).is_err());

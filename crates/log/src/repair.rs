@@ -17,7 +17,7 @@ use crate::record::{HEAD_BYTES, Record, RecordHead};
 use crate::recovery::LOST_RECORDS_MAX;
 use crate::segment::{index_name, log_name};
 use crate::storage::{Storage, StorageFile};
-use crate::writer::create;
+use crate::writer::{Creation, create};
 
 /// The file that a segment is written anew in.
 pub(crate) const REPAIRED_NAME: &str = "repaired.new";
@@ -35,6 +35,8 @@ pub enum Repair {
         segment: String,
         /// What it is copied to before.
         kept_as: String,
+        /// What it stands for.
+        sequences: Range<u64>,
         /// Records that can be read.
         records: u64,
         /// What cannot be read, in the copy. Bytes.
@@ -76,6 +78,13 @@ pub enum RepairError {
         /// Why it is not of this one.
         reason: String,
     },
+    /// A segment has the name of another one. What it holds can be read where it belongs.
+    Misnamed {
+        /// The segment.
+        segment: String,
+        /// The name that its header promises.
+        belongs: String,
+    },
 }
 
 impl fmt::Display for RepairError {
@@ -89,11 +98,23 @@ impl fmt::Display for RepairError {
             Self::Foreign { segment, reason } => {
                 write!(f, "{reason}; move {segment} out of the directory, then try again")
             }
+            Self::Misnamed { segment, belongs } => write!(
+                f,
+                "{segment} is {belongs} under another name: give it that name, or if there is one \
+                 already move it out of the directory, then try again"
+            ),
         }
     }
 }
 
-impl Error for RepairError {}
+impl Error for RepairError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Storage(fault) => fault.source(),
+            Self::Nameless | Self::Foreign { .. } | Self::Misnamed { .. } => None,
+        }
+    }
+}
 
 impl From<StorageFault> for RepairError {
     fn from(fault: StorageFault) -> Self {
@@ -120,14 +141,18 @@ struct Salvaged {
     end: u64,
 }
 
-/// Repairs a log that nothing else has open, and says what is done before it is; with `dry` only
-/// says it. Reads everything, and holds a damaged segment in memory.
+/// Repairs a log that nothing else has open, and says what is done before it is. Reads everything first,
+/// and calls `progress` after each segment; holds a damaged segment in memory.
+///
+/// With `dry` it only says what would be done. That changes nothing, works on a storage that cannot be
+/// written, and may be done while something else has the log open; what is true then may not be later.
 pub fn repair(
     storage: &dyn Storage,
     dry: bool,
+    progress: &mut dyn FnMut(&SegmentReport),
     tell: &mut dyn FnMut(&Repair),
 ) -> Result<usize, RepairError> {
-    let report = verify(storage, &mut |_| {})?;
+    let report = verify(storage, progress)?;
     let Some(known) = first_header(storage, &report.segments)? else {
         return if report.segments.is_empty() {
             Ok(0)
@@ -135,22 +160,19 @@ pub fn repair(
             Err(RepairError::Nameless)
         };
     };
-    let work = plan(
-        storage,
-        &known,
-        &assess_all(storage, &known, &report.segments)?,
-    )?;
+    let parts = assess_all(storage, &known, &report.segments)?;
+    let work = plan(storage, &known, &parts, gone(&report.segments).as_ref())?;
     for work in &work {
         tell(&work.told());
         if !dry {
-            work.perform(storage).map_err(fault)?;
+            work.perform(storage)?;
         }
     }
     Ok(work.len())
 }
 
-fn fault(error: io::Error) -> StorageFault {
-    StorageFault::new("repair", "the log", error)
+fn fault<'a>(operation: &'static str, name: &'a str) -> impl Fn(io::Error) -> StorageFault + 'a {
+    move |error| StorageFault::new(operation, name, error)
 }
 
 /// One thing that has to be done, with all that it takes.
@@ -168,25 +190,37 @@ enum Work {
     },
 }
 
-/// What has to be done, in this order.
+/// The sequences of the newest segment, if it is not there any more.
+fn gone(segments: &[SegmentReport]) -> Option<Range<u64>> {
+    let newest = segments.last()?;
+    let gone = matches!(newest.problem, Some(OpenProblem::Gone));
+    newest.end.filter(|_| gone).map(|end| newest.first..end)
+}
+
+/// What has to be done, in this order. The newest segment may be `gone`: it is not one of the parts.
 fn plan(
     storage: &dyn Storage,
     known: &SegmentHeader,
     parts: &[Part],
+    gone: Option<&Range<u64>>,
 ) -> Result<Vec<Work>, StorageFault> {
     let mut work = Vec::new();
     // What comes next must be there before the newest is closed by being written anew.
-    if let Some(newest) = parts.last().filter(|part| part.salvaged.is_some()) {
+    let newest = parts.last().filter(|part| part.salvaged.is_some());
+    if let Some(gone) = gone {
+        work.push(Work::Begin(fresh(known, gone.end, gone.end, 0)));
+    } else if let Some(newest) = newest {
         let end = newest.end_before(None);
         let first = end.saturating_add(LOST_RECORDS_MAX);
         work.push(Work::Begin(fresh(known, first, end, 0)));
     }
     let mut follows = parts.first().map_or(1, |part| part.header.follows);
     for (place, part) in parts.iter().enumerate() {
-        let next = parts.get(place + 1);
+        let next = parts.get(place + 1).map(|next| next.header.follows);
+        let next = next.or(gone.map(|gone| gone.start));
         let segment = log_name(part.header.first);
         if part.gives_way_to(next) {
-            let kept_as = free_name(storage, &segment).map_err(fault)?;
+            let kept_as = free_name(storage, &segment)?;
             work.push(Work::MoveAside { segment, kept_as });
             continue;
         }
@@ -198,7 +232,7 @@ fn plan(
         follows = match &part.salvaged {
             None => part.end.unwrap_or(follows),
             Some(salvaged) => {
-                let kept_as = free_name(storage, &segment).map_err(fault)?;
+                let kept_as = free_name(storage, &segment)?;
                 let end = part.end_before(next);
                 let (first, follows) = (part.header.first, part.header.follows);
                 work.push(Work::Rewrite {
@@ -209,6 +243,9 @@ fn plan(
                 end
             }
         };
+    }
+    if let Some(gone) = gone {
+        work.push(Work::Bridge(fresh(known, follows, follows, gone.end)));
     }
     Ok(work)
 }
@@ -230,6 +267,7 @@ impl Work {
             } => Repair::Rewrite {
                 segment: log_name(header.first),
                 kept_as: kept_as.clone(),
+                sequences: header.first..header.end,
                 records: salvaged.records,
                 left_out: salvaged.left_out.clone(),
             },
@@ -240,11 +278,9 @@ impl Work {
         }
     }
 
-    fn perform(&self, storage: &dyn Storage) -> io::Result<()> {
+    fn perform(&self, storage: &dyn Storage) -> Result<(), StorageFault> {
         match self {
-            Self::Begin(header) => create(storage, header)
-                .map(drop)
-                .map_err(|it| io::Error::other(it.fault())),
+            Self::Begin(header) => create(storage, header).map(drop).map_err(Creation::fault),
             Self::Bridge(header) => install(storage, header, &[]),
             Self::Rewrite {
                 header,
@@ -252,30 +288,27 @@ impl Work {
                 salvaged,
             } => {
                 let segment = log_name(header.first);
-                copy(storage, &segment, kept_as)?;
-                install(storage, header, &read(storage, &segment, &salvaged.kept)?)
+                keep(storage, &segment, kept_as)?;
+                let records = read(storage, &segment, &salvaged.kept);
+                install(storage, header, &records.map_err(fault("read", &segment))?)
             }
-            Self::MoveAside { segment, kept_as } => {
-                storage.rename(segment, kept_as)?;
-                storage.sync_directory()
-            }
+            Self::MoveAside { segment, kept_as } => rename(storage, segment, kept_as),
         }
     }
 }
 
 impl Part {
-    /// Whether it held nothing when the next was begun in its place. Its header does not say any more
-    /// what it follows.
-    fn gives_way_to(&self, next: Option<&Self>) -> bool {
-        let empty = next.is_some_and(|next| next.header.follows <= self.header.first);
-        self.salvaged.is_some() && empty
+    /// Whether it held nothing when the next was begun in its place, which follows this sequence. Its
+    /// header does not say any more what it follows.
+    fn gives_way_to(&self, next: Option<u64>) -> bool {
+        self.salvaged.is_some() && next.is_some_and(|next| next <= self.header.first)
     }
 
-    /// One past the last sequence that it stands for once it is written anew.
-    fn end_before(&self, next: Option<&Self>) -> u64 {
+    /// One past the last sequence that it stands for once it is written anew. The next follows `next`.
+    fn end_before(&self, next: Option<u64>) -> u64 {
         let first = self.header.first;
         match (next, &self.salvaged) {
-            (Some(next), _) => next.header.follows.max(first),
+            (Some(next), _) => next.max(first),
             // It held something, even if nothing of it can be read.
             (None, Some(salvaged)) => salvaged.end.max(first.saturating_add(1)),
             (None, None) => first,
@@ -317,8 +350,15 @@ fn assess_all(
     let stops = nexts.chain([u64::MAX]);
     let assessed = segments.iter().zip(stops);
     assessed
+        .filter(|(segment, _)| is_there(storage, segment))
         .map(|(segment, stop)| assess(storage, known, segment, stop))
         .collect()
+}
+
+/// What is not there is no part: the newest may be gone, and beside a dry run a hub forgets the oldest.
+fn is_there(storage: &dyn Storage, segment: &SegmentReport) -> bool {
+    let opened = storage.open(&segment.name);
+    !opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Looks at a segment, and reads what can be read of one that is damaged. Behind it the next one goes on
@@ -331,18 +371,27 @@ fn assess(
 ) -> Result<Part, RepairError> {
     let found = header(storage, segment.first)?;
     match &segment.problem {
-        None | Some(OpenProblem::Missing(_)) => Ok(Part {
-            header: found.unwrap_or_else(|| fresh(known, segment.first, segment.first, 0)),
-            end: segment.end,
-            salvaged: None,
-        }),
+        None | Some(OpenProblem::Missing(_) | OpenProblem::Gone) => {
+            // A hub may have compacted it since, and others with it.
+            let compacted = found.as_ref().map(|it| it.end).filter(|end| *end > 0);
+            Ok(Part {
+                header: found.unwrap_or_else(|| fresh(known, segment.first, segment.first, 0)),
+                end: compacted.or(segment.end),
+                salvaged: None,
+            })
+        }
         Some(OpenProblem::Foreign(reason)) => Err(RepairError::Foreign {
             segment: segment.name.clone(),
             reason: reason.clone(),
         }),
         Some(OpenProblem::Damaged(_)) => {
-            let header = found.filter(|it| it.first == segment.first);
-            let header = header.unwrap_or_else(|| fresh(known, segment.first, segment.first, 0));
+            if let Some(other) = found.as_ref().filter(|it| it.first != segment.first) {
+                return Err(RepairError::Misnamed {
+                    segment: segment.name.clone(),
+                    belongs: log_name(other.first),
+                });
+            }
+            let header = found.unwrap_or_else(|| fresh(known, segment.first, segment.first, 0));
             let bytes = whole(storage, &segment.name)
                 .map_err(|error| StorageFault::new("read", &segment.name, error))?;
             let salvaged = salvage(&bytes, &header, stop);
@@ -427,8 +476,9 @@ fn read(storage: &dyn Storage, name: &str, ranges: &[Range<u64>]) -> io::Result<
 }
 
 /// A name beside a segment's that no file has.
-fn free_name(storage: &dyn Storage, segment: &str) -> io::Result<String> {
-    let names = storage.list()?;
+fn free_name(storage: &dyn Storage, segment: &str) -> Result<String, StorageFault> {
+    let names = storage.list();
+    let names = names.map_err(fault("list", "the directory"))?;
     let plain = format!("{segment}.damaged");
     let numbered = (2..).map(|number| format!("{plain}-{number}"));
     let mut free = std::iter::once(plain.clone())
@@ -455,16 +505,42 @@ pub(crate) fn copy(storage: &dyn Storage, from: &str, to: &str) -> io::Result<()
     storage.sync_directory()
 }
 
+/// Copies a segment as it is. The copy gets its name once it is whole.
+fn keep(storage: &dyn Storage, segment: &str, kept_as: &str) -> Result<(), StorageFault> {
+    drop(storage.remove(REPAIRED_NAME));
+    copy(storage, segment, REPAIRED_NAME).map_err(fault("copy", segment))?;
+    rename(storage, REPAIRED_NAME, kept_as)
+}
+
 /// Puts a segment in its place. Its old index goes first, for it would be of other bytes.
-fn install(storage: &dyn Storage, header: &SegmentHeader, records: &[u8]) -> io::Result<()> {
+fn install(
+    storage: &dyn Storage,
+    header: &SegmentHeader,
+    records: &[u8],
+) -> Result<(), StorageFault> {
     let name = log_name(header.first);
     drop(storage.remove(REPAIRED_NAME));
+    write(storage, header, records).map_err(fault("write anew", &name))?;
+    drop(storage.remove(&index_name(header.first)));
+    sync_directory_of(storage, &name)?;
+    rename(storage, REPAIRED_NAME, &name)
+}
+
+fn write(storage: &dyn Storage, header: &SegmentHeader, records: &[u8]) -> io::Result<()> {
     let file = storage.create(REPAIRED_NAME)?;
     file.write_at(&header.encode(), 0)?;
     file.write_at(records, HEADER_END)?;
-    file.sync_data()?;
-    drop(storage.remove(&index_name(header.first)));
-    storage.sync_directory()?;
-    storage.rename(REPAIRED_NAME, &name)?;
-    storage.sync_directory()
+    file.sync_data()
+}
+
+/// For good.
+fn rename(storage: &dyn Storage, from: &str, to: &str) -> Result<(), StorageFault> {
+    let renamed = storage.rename(from, to);
+    renamed.map_err(fault("rename", from))?;
+    sync_directory_of(storage, to)
+}
+
+fn sync_directory_of(storage: &dyn Storage, name: &str) -> Result<(), StorageFault> {
+    let synced = storage.sync_directory();
+    synced.map_err(fault("sync the directory of", name))
 }

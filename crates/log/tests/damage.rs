@@ -14,7 +14,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use support::{Everything, Only, commit, read_from, small_segments, try_open};
 use tidings_log::{
-    FaultStorage, OpenError, Options, ReadError, ReadLimits, Repair, Select, inspect, repair,
+    FaultStorage, OpenError, Options, ReadError, ReadLimits, Repair, RepairError, Select, inspect,
+    repair,
 };
 
 const FIRST: &str = "00000000000000000001.log";
@@ -357,7 +358,7 @@ fn what_is_missing_after_a_close_is_damage_and_no_crash() {
             // Nothing is left that says which log it was.
             continue;
         }
-        assert!(repair(&disk, false, &mut |_| {}).unwrap() > 0);
+        assert!(repair(&disk, false, &mut |_| {}, &mut |_| {}).unwrap() > 0);
         let (writer, ..) = try_open(&disk, &options).unwrap();
         assert!(writer.next_sequence() > frames.len() as u64);
     }
@@ -473,11 +474,17 @@ fn any_damage_is_repaired_but_for_what_it_hit_and_told() {
             let disk = disk_of(&files);
             let sound = inspect::verify(&disk, &mut |_| {}).unwrap().is_sound();
             let mut told = Vec::new();
-            let dry = repair(&disk, true, &mut |repair| told.push(repair.clone())).unwrap();
+            let dry = repair(&disk, true, &mut |_| {}, &mut |repair| {
+                told.push(repair.clone());
+            })
+            .unwrap();
             assert_eq!(sound, dry == 0, "{name} byte {offset}");
             assert_eq!(disk.files().len(), files.len(), "a dry run changes nothing");
             let mut done = Vec::new();
-            repair(&disk, false, &mut |repair| done.push(repair.clone())).unwrap();
+            repair(&disk, false, &mut |_| {}, &mut |repair| {
+                done.push(repair.clone());
+            })
+            .unwrap();
             assert_eq!(told, done);
             let kept = disk
                 .files()
@@ -487,7 +494,7 @@ fn any_damage_is_repaired_but_for_what_it_hit_and_told() {
             let found = read_repaired(&disk, &options);
             assert!(found.len() + 2 >= frames.len(), "{name} byte {offset}");
             assert!(found.iter().all(|frame| frames.contains(frame)));
-            let again = repair(&disk, false, &mut |_| {}).unwrap();
+            let again = repair(&disk, false, &mut |_| {}, &mut |_| {}).unwrap();
             assert_eq!(again, 0, "once is enough");
         }
     }
@@ -500,7 +507,7 @@ fn what_a_repair_left_out_is_told_to_readers() {
     let place = files.iter().position(|(name, _)| name == FIRST).unwrap();
     files[place].1[300] ^= 1;
     let disk = disk_of(&files);
-    repair(&disk, false, &mut |_| {}).unwrap();
+    repair(&disk, false, &mut |_| {}, &mut |_| {}).unwrap();
     let (_, reader, _) = try_open(&disk, &options).unwrap();
     for select in [&Everything as &dyn Select, &Only(&["topic/0"])] {
         let page = reader.read(select, 1, ReadLimits::default()).unwrap();
@@ -520,7 +527,10 @@ fn missing_segments_are_bridged() {
     files.retain(|(name, _)| name != &logs[1]);
     let disk = disk_of(&files);
     let mut done = Vec::new();
-    repair(&disk, false, &mut |repair| done.push(repair.clone())).unwrap();
+    repair(&disk, false, &mut |_| {}, &mut |repair| {
+        done.push(repair.clone());
+    })
+    .unwrap();
     assert!(matches!(&done[..], [Repair::Bridge { segment, .. }] if *segment == logs[1]));
     let found = read_repaired(&disk, &options);
     assert_eq!(found.len(), frames.len() - 6);
@@ -539,4 +549,130 @@ fn a_sealed_segment_that_lost_its_records_is_not_sound() {
     assert!(!report.is_sound(), "{report:?}");
     let refused = try_open(&disk, &small_segments(700)).map(drop);
     assert!(matches!(refused, Err(OpenError::Missing { .. })));
+}
+
+#[test]
+fn a_newest_segment_that_is_gone_is_missed_where_its_index_is_left() {
+    // Else its sequences would be given again to other records.
+    let (mut files, frames, options) = closed_in_segments();
+    let newest = files.iter().map(|(name, _)| name.clone()).max().unwrap();
+    let first = newest.trim_end_matches(".log").to_owned();
+    let index = format!("{first}.idx");
+    files.retain(|(name, _)| *name != newest);
+    let disk = disk_of(&files);
+    let Err(OpenError::Gone { segment, .. }) = try_open(&disk, &options) else {
+        panic!("the loss was not noticed");
+    };
+    assert_eq!(segment, newest);
+    assert_eq!(disk.files(), files, "refusing changes nothing");
+    assert!(!inspect::verify(&disk, &mut |_| {}).unwrap().is_sound());
+    let told = inspect::dump(&disk).unwrap().filter(Result::is_err).count();
+    assert_eq!(told, 1);
+    let mut done = Vec::new();
+    repair(&disk, false, &mut |_| {}, &mut |it| done.push(it.clone())).unwrap();
+    assert!(matches!(
+        &done[..],
+        [Repair::Begin { .. }, Repair::Bridge { .. }]
+    ));
+    assert!(!disk.files().iter().any(|(name, _)| *name == index));
+    let (writer, ..) = try_open(&disk, &options).unwrap();
+    assert_eq!(writer.next_sequence(), frames.len() as u64 + 1);
+    drop(writer);
+    assert!(read_repaired(&disk, &options).len() < frames.len());
+
+    // The index of another log, or of the oldest that is forgotten, means nothing.
+    let stranger = FaultStorage::new(99);
+    let (mut writer, ..) = try_open(&stranger, &options).unwrap();
+    commit(&mut writer, "topic", &[b"x"]).unwrap();
+    writer.close().unwrap();
+    let foreign = stranger
+        .files()
+        .into_iter()
+        .find(|(name, _)| name.ends_with("idx"));
+    files.retain(|(name, _)| *name != index);
+    files.push((index, foreign.unwrap().1));
+    assert!(try_open(&disk_of(&files), &options).is_ok());
+}
+
+/// A log of several segments that was closed in good order.
+fn closed_in_segments() -> (Files, Vec<Vec<u8>>, Options) {
+    let (files, frames, options) = sample();
+    let disk = disk_of(&files);
+    let (writer, ..) = try_open(&disk, &options).unwrap();
+    writer.close().unwrap();
+    (disk.files(), frames, options)
+}
+
+#[test]
+fn what_a_log_takes_on_disk_is_told_by_its_files() {
+    let (files, _, options) = sample();
+    let disk = disk_of(&files);
+    let bytes = |ending: &str| -> u64 {
+        let files = disk.files().into_iter();
+        let files = files.filter(|(name, _)| name.ends_with(ending));
+        files.map(|(_, bytes)| bytes.len() as u64).sum()
+    };
+    let found = inspect::files(&disk).unwrap();
+    assert_eq!((found.segments, found.sparse_segments), (3, 0));
+    assert_eq!(found.segment_bytes, bytes(".log"));
+    assert_eq!(found.index_bytes, bytes(".idx"));
+    let mut damaged = files
+        .iter()
+        .find(|(name, _)| name == FIRST)
+        .unwrap()
+        .1
+        .clone();
+    damaged[400] ^= 1;
+    let length = damaged.len() as u64;
+    disk.put(FIRST, damaged);
+    repair(&disk, false, &mut |_| {}, &mut |_| {}).unwrap();
+    let found = inspect::files(&disk).unwrap();
+    assert_eq!((found.segments, found.sparse_segments), (3, 1));
+    assert_eq!((found.damaged_files, found.damaged_bytes), (1, length));
+    let (_, reader, _) = try_open(&disk, &options).unwrap();
+    assert_eq!(found.epoch.as_deref(), Some(reader.epoch()));
+}
+
+#[test]
+fn a_segment_under_the_name_of_another_is_not_taken_for_damage() {
+    // All of it can be read where it belongs: to write it anew here would leave out all.
+    let (mut files, _, options) = sample();
+    files.sort();
+    let logs: Vec<_> = (0..files.len())
+        .filter(|place| files[*place].0.ends_with("log"))
+        .collect();
+    let (first, second) = (logs[0], logs[1]);
+    let swapped = files[second].1.clone();
+    files[second].1 = std::mem::replace(&mut files[first].1, swapped);
+    let disk = disk_of(&files);
+    let before = disk.files();
+    match repair(&disk, false, &mut |_| {}, &mut |_| {}) {
+        Err(RepairError::Misnamed { segment, belongs }) => {
+            assert_eq!((&segment, &belongs), (&files[first].0, &files[second].0));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(disk.files(), before);
+    assert!(try_open(&disk, &options).is_err());
+}
+
+#[test]
+fn a_repair_that_is_killed_leaves_no_part_of_a_copy_under_its_name() {
+    let (mut files, ..) = sample();
+    files.sort();
+    let place = files.iter().position(|(name, _)| name == FIRST).unwrap();
+    files[place].1[300] ^= 1;
+    let damaged = files[place].1.clone();
+    for calls in 0..40 {
+        let disk = disk_of(&files);
+        disk.cut_power_after(calls);
+        let done = repair(&disk, false, &mut |_| {}, &mut |_| {});
+        let disk = if done.is_ok() { disk } else { disk.crash() };
+        repair(&disk, false, &mut |_| {}, &mut |_| {}).unwrap();
+        let kept = disk.files().into_iter();
+        let kept: Vec<_> = kept.filter(|(name, _)| name.contains("damaged")).collect();
+        assert!(!kept.is_empty());
+        assert!(kept.iter().all(|(_, bytes)| *bytes == damaged), "{calls}");
+        assert!(inspect::verify(&disk, &mut |_| {}).unwrap().is_sound());
+    }
 }

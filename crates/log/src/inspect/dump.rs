@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::walk::{Walk, Walked};
-use super::{closed, follows, open, segments};
+use super::{Segments, closed, follows, open, segments};
 use crate::error::{Damage, OpenError, StorageFault};
 use crate::header::SegmentHeader;
 use crate::record::Record;
 use crate::recovery::good_header;
-use crate::segment::log_name;
+use crate::segment::{index_name, log_name};
 use crate::storage::Storage;
 
 /// A record with all that is stored beside it.
@@ -45,6 +45,10 @@ pub struct Dumped {
 pub struct Dump<'a> {
     storage: &'a dyn Storage,
     firsts: VecDeque<u64>,
+    /// The newest segment, if it is not there any more.
+    gone: Option<u64>,
+    /// One past the last sequence of the segment that was opened last, if it was compacted.
+    compacted_end: u64,
     walk: Option<Walk>,
     /// What is known to be whole, to be handed out next.
     ready: VecDeque<Result<Dumped, OpenError>>,
@@ -56,9 +60,12 @@ pub struct Dump<'a> {
 ///
 /// Beside a running hub the last records may be of a commit that is not acknowledged yet.
 pub fn dump(storage: &dyn Storage) -> Result<Dump<'_>, StorageFault> {
+    let Segments { firsts, gone, .. } = segments(storage)?;
     Ok(Dump {
         storage,
-        firsts: segments(storage)?.firsts.into(),
+        firsts: firsts.into(),
+        gone: gone.map(|gone| gone.start),
+        compacted_end: 0,
         walk: None,
         ready: VecDeque::new(),
         group: Vec::new(),
@@ -69,6 +76,10 @@ impl Dump<'_> {
     /// Opens the next segment that is there.
     fn open_next(&mut self) -> Result<(), OpenError> {
         while let Some(first) = self.firsts.pop_front() {
+            // A hub may have compacted it into the one before since they were listed.
+            if first < self.compacted_end {
+                continue;
+            }
             let name = log_name(first);
             let closed = closed(self.storage, first, self.firsts.front().copied())?;
             let Some((file, bytes)) = open(self.storage, &name)? else {
@@ -77,6 +88,7 @@ impl Dump<'_> {
             let fault = |error| StorageFault::new("read", &name, error);
             let found = SegmentHeader::read(&*file).map_err(fault)?;
             let header = good_header(found, first, None)?;
+            self.compacted_end = header.end;
             let next = self.firsts.front();
             let next = next.map(|next| follows(self.storage, *next)).transpose()?;
             self.walk = Some(Walk::new(&header, file, bytes, closed.as_ref(), next));
@@ -137,8 +149,14 @@ impl Iterator for Dump<'_> {
             }
             let advanced = match self.walk.take() {
                 Some(walk) => self.advance(walk),
-                None if self.firsts.is_empty() => return None,
-                None => self.open_next(),
+                None if !self.firsts.is_empty() => self.open_next(),
+                None => match self.gone.take() {
+                    Some(first) => Err(OpenError::Gone {
+                        segment: log_name(first),
+                        index: index_name(first),
+                    }),
+                    None => return None,
+                },
             };
             if let Err(error) = advanced {
                 self.ready.extend(self.group.drain(..).map(Ok));

@@ -84,6 +84,19 @@ impl Walk {
             return Ok(true);
         }
         let sequences = end..self.span.first.saturating_add(self.bytes);
-        later_commit(&*self.file, self.salt, offset..self.bytes, &sequences)
+        let range = offset..self.bytes;
+        let later = later_commit(&*self.file, self.salt, range, &sequences)?;
+        Ok(later && !self.is_whole_by_now(offset)?)
+    }
+
+    /// Whether there is a record at the offset, where none was before: a hub was writing it. Before it
+    /// wrote what comes later it had written all of this.
+    fn is_whole_by_now(&self, offset: u64) -> io::Result<bool> {
+        let mut scanner = Scanner::new(Arc::clone(&self.file), self.salt, offset..self.bytes);
+        let follows = match scanner.step()? {
+            Step::Record(head) => self.span.allows(head.sequence, self.next),
+            Step::End | Step::Bad(_) => false,
+        };
+        Ok(follows && scanner.record()?.is_some())
     }
 }

@@ -154,14 +154,14 @@ impl Run {
         }
         let mut told = Vec::new();
         let mut tell = |repair: &Repair| told.push(repair.clone());
-        let mut done = repair(&self.disk, false, &mut tell);
+        let mut done = repair(&self.disk, false, &mut |_| {}, &mut tell);
         if let Err(RepairError::Storage(_)) = done {
             assert!(trouble.is_some(), "{done:?}");
             if self.disk.is_dead() {
                 self.disk = self.disk.crash();
             }
             self.disk.mend();
-            done = repair(&self.disk, false, &mut tell);
+            done = repair(&self.disk, false, &mut |_| {}, &mut tell);
         }
         self.disk.mend();
         match done {
