@@ -596,9 +596,11 @@ fn a_newest_segment_that_is_gone_is_missed_where_its_index_is_left() {
 
 /// A log of several segments that was closed in good order.
 fn closed_in_segments() -> (Files, Vec<Vec<u8>>, Options) {
-    let (files, frames, options) = sample();
+    let (files, mut frames, options) = sample();
     let disk = disk_of(&files);
-    let (writer, ..) = try_open(&disk, &options).unwrap();
+    let (mut writer, ..) = try_open(&disk, &options).unwrap();
+    commit(&mut writer, "topic", &[b"behind"]).unwrap();
+    frames.push(b"behind".to_vec());
     writer.close().unwrap();
     (disk.files(), frames, options)
 }
