@@ -7,6 +7,9 @@ use super::{Fault, Files, Record};
 
 const DIGITS: usize = 20;
 
+/// No log comes as far.
+const NAME_MAX: u64 = 1 << 62;
+
 /// What a log holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Log<'a> {
@@ -61,7 +64,7 @@ pub(crate) fn open<'a>(files: &Files<'a>) -> Result<Log<'a>, Fault> {
     let next = newest.map_or(1, |newest| newest.next);
     Ok(Log {
         epoch: newest.map(|newest| newest.header.epoch.clone()),
-        next: least_next.map_or(next, |least| next.max(least)),
+        next: next.max(least_next.filter(|it| *it <= NAME_MAX).unwrap_or(0)),
         segments,
     })
 }
