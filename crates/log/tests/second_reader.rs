@@ -448,7 +448,7 @@ fn apply(harm: &Harm, files: &mut Files, file: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// The two refuse the same, and find the same in what they do not.
     #[test]
