@@ -136,10 +136,10 @@ impl RecordHead {
 
     /// Whether bytes could be a head, by the fields alone: what recovery asks of every byte
     /// before it calculates a checksum.
-    pub(crate) fn plausible(bytes: &[u8], sequences: &std::ops::Range<u64>, room: u64) -> bool {
+    pub(crate) fn plausible(bytes: &[u8], sequences: &std::ops::Range<u64>) -> bool {
         let length = bytes.get(4..8).and_then(|field| Fields(field).u32());
         let sequence = bytes.get(16..24).and_then(|field| Fields(field).u64());
-        length.is_some_and(|length| widen(length) >= HEAD_BYTES && u64::from(length) <= room)
+        length.is_some_and(|length| widen(length) >= HEAD_BYTES)
             && sequence.is_some_and(|sequence| sequences.contains(&sequence))
     }
 

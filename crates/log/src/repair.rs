@@ -429,7 +429,7 @@ fn salvage(bytes: &[u8], header: &SegmentHeader, stop: u64) -> Salvaged {
         }
         let sequences = found.end..stop;
         let head = Some(rest)
-            .filter(|rest| RecordHead::plausible(rest, &sequences, rest.len() as u64))
+            .filter(|rest| RecordHead::plausible(rest, &sequences))
             .and_then(|rest| RecordHead::decode(rest, header.salt));
         let Some(record) = head.and_then(|head| Record::decode(head, rest)) else {
             at += 1;

@@ -53,7 +53,8 @@ pub(crate) fn refuse_damage(
 }
 
 /// Whether the range, which begins with what is no record, holds the head of a record whose
-/// commit begins behind its beginning.
+/// commit begins behind its beginning. The rest of the record need not be there: it may be damaged too,
+/// and one that ends in zeros seems to end before.
 ///
 /// One pass: of each byte it is asked whether a head could begin there, and a checksum of 52
 /// bytes is calculated only if so.
@@ -72,7 +73,7 @@ pub(crate) fn later_commit(
             .zip(bytes.windows(HEAD_BYTES))
             .take(SEARCH_BYTES)
         {
-            let later = RecordHead::plausible(window, sequences, range.end - at)
+            let later = RecordHead::plausible(window, sequences)
                 && RecordHead::decode(window, salt).is_some_and(|head| {
                     at.checked_sub(u64::from(head.commit_offset)) > Some(range.start)
                 });

@@ -678,3 +678,24 @@ fn a_repair_that_is_killed_leaves_no_part_of_a_copy_under_its_name() {
         assert!(inspect::verify(&disk, &mut |_| {}).unwrap().is_sound());
     }
 }
+
+/// The head of the later commit is evidence, whatever is left of its record.
+#[test]
+fn damage_is_told_from_a_crash_by_a_later_record_that_ends_in_zeros_or_is_cut() {
+    let options = small_segments(1 << 20);
+    for (later, cut) in [(&[3, 3, 3, 0][..], 0), (&[3; 300], 7), (&[0; 300], 300)] {
+        let disk = FaultStorage::new(1);
+        let (mut writer, ..) = try_open(&disk, &options).unwrap();
+        commit(&mut writer, "topic", &[b"one"]).unwrap();
+        let second_at = disk.files()[0].1.len();
+        commit(&mut writer, "topic", &[&[2; 600]]).unwrap();
+        commit(&mut writer, "topic", &[later]).unwrap();
+        let (name, mut bytes) = disk.files().remove(0);
+        bytes[second_at + 100] ^= 1;
+        bytes.truncate(bytes.len() - cut);
+        let disk = disk_of(&vec![(name, bytes)]);
+        assert!(!inspect::verify(&disk, &mut |_| {}).unwrap().is_sound());
+        let opened = try_open(&disk, &options).map(drop);
+        assert!(matches!(opened, Err(OpenError::Damaged(_))), "{opened:?}");
+    }
+}

@@ -80,6 +80,9 @@ impl Run {
         let layout = layouts.iter().find(|layout| layout.name == name);
         let hit = layout.map_or(Hit::Nothing, |layout| layout.at(offset as u64));
         self.disk = disk_of(&files, millionth as u64);
+        if self.is_judged() {
+            super::judge::judge_opening(&files, &self.options());
+        }
         let sound = inspect::verify(&self.disk, &mut |_| {}).unwrap().is_sound();
         match hit {
             Hit::Nothing => assert!(sound, "{name} is said to be damaged at {offset}"),

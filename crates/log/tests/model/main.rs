@@ -6,6 +6,9 @@
 //! vector gives. Of two things the vector knows only that they may be gone: what some rule for single
 //! topics did not keep once, and the record in which a bit has flipped. That they are is told.
 //!
+//! In some of the runs a second reader, written from the document of the format alone, has to find the
+//! same (`tests/second`).
+//!
 //! A run follows from its seed, byte for byte. There are 10,000 of them, or as many as
 //! `TIDINGS_LOG_RUNS` says, from the seed `TIDINGS_LOG_SEED` on, which is also how one that failed is
 //! repeated: `TIDINGS_LOG_SEED=42 TIDINGS_LOG_RUNS=1 cargo test -p tidings-log --test model`.
@@ -20,6 +23,8 @@
 )]
 
 mod damage;
+#[path = "../judge/mod.rs"]
+mod judge;
 mod run;
 
 use std::panic::{self, AssertUnwindSafe, catch_unwind};

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tidings_log::{
-    CommitError, FaultStorage, Head, OpenError, ReadError, ReadLimits, Reader, Recovery, Upkeep,
-    Writer, inspect, open,
+    CommitError, FaultStorage, Head, OpenError, Options, ReadError, ReadLimits, Reader, Recovery,
+    Upkeep, Writer, inspect, open,
 };
 
 use super::{Choice, Op, Rule, Setup, Spec, TOPICS};
@@ -40,6 +40,10 @@ impl Rec {
 
 const KEY: &str = "key";
 
+/// One run of so many asks a second reader too, before and after each opening: with all of them the
+/// runs take three times as long.
+const JUDGED_EVERY: u64 = 11;
+
 /// What there was, at any time so far.
 #[derive(Default)]
 pub(super) struct Past {
@@ -56,6 +60,7 @@ pub(crate) struct Run {
     pub(crate) disk: FaultStorage,
     setup: Setup,
     attended: bool,
+    seed: u64,
     pub(super) log: Option<(Writer, Reader)>,
     upkeep: Option<Upkeep>,
     epoch: Option<String>,
@@ -90,6 +95,7 @@ impl Run {
             disk: FaultStorage::new(seed),
             setup,
             attended,
+            seed,
             log: None,
             upkeep: None,
             epoch: None,
@@ -135,6 +141,7 @@ impl Run {
         self.check_dumped(&dumped);
         self.upkeep = self.attended.then(|| writer.upkeep());
         self.log = Some((writer, reader));
+        self.judge(&self.disk.files());
         self.check_all();
     }
 
@@ -151,6 +158,22 @@ impl Run {
         newest.map_or(reader.next(), |newest| newest.follows)
     }
 
+    pub(super) fn options(&self) -> Options {
+        self.setup.options()
+    }
+
+    /// Whether a second reader is asked.
+    pub(super) fn is_judged(&self) -> bool {
+        self.seed.is_multiple_of(JUDGED_EVERY)
+    }
+
+    /// A second reader finds the same, and refuses nothing of it.
+    fn judge(&self, files: &[(String, Vec<u8>)]) {
+        if self.is_judged() {
+            super::judge::judge(files).unwrap();
+        }
+    }
+
     /// As a kill does.
     pub(super) fn stop(&mut self) {
         self.log = None;
@@ -160,7 +183,9 @@ impl Run {
     /// What a dump shows beforehand, opening must keep, and nothing else.
     fn dump(&self) -> Vec<(u64, Vec<u8>)> {
         // Beside the disk, whose failures are for the log.
-        let copy = super::damage::disk_of(&self.disk.files(), 0);
+        let files = self.disk.files();
+        self.judge(&files);
+        let copy = super::damage::disk_of(&files, 0);
         let dumped = inspect::dump(&copy).unwrap().map(|record| record.unwrap());
         dumped.map(|it| (it.sequence, it.frame.to_vec())).collect()
     }
