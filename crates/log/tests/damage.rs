@@ -693,7 +693,7 @@ fn damage_is_told_from_a_crash_by_a_later_record_that_ends_in_zeros_or_is_cut() 
         let (name, mut bytes) = disk.files().remove(0);
         bytes[second_at + 100] ^= 1;
         bytes.truncate(bytes.len() - cut);
-        let disk = disk_of(&vec![(name, bytes)]);
+        let disk = disk_of(&[(name, bytes)]);
         assert!(!inspect::verify(&disk, &mut |_| {}).unwrap().is_sound());
         let opened = try_open(&disk, &options).map(drop);
         assert!(matches!(opened, Err(OpenError::Damaged(_))), "{opened:?}");
