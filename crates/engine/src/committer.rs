@@ -99,7 +99,7 @@ impl Committer {
     /// Commits until the hub is closed, then closes the log.
     ///
     /// `now_ms` is asked for Unix time in milliseconds; `report` hears what an operator would want
-    /// to read. Retention is applied about once a second.
+    /// to read. Retention is applied about once a second, and more often where it has much to do.
     ///
     /// # Errors
     ///
@@ -116,10 +116,13 @@ impl Committer {
             if let Some(error) = self.trouble.take() {
                 report(Report::CommitFailed(error));
             }
-            if now.abs_diff(retained_ms) >= RETAIN_EVERY_MS && self.failure.is_none() {
+            let is_time = now.abs_diff(retained_ms) >= RETAIN_EVERY_MS;
+            if (is_time || self.writer.retention_is_due()) && self.failure.is_none() {
                 retained_ms = now;
                 match self.retain(now) {
-                    Ok(retained) if retained.segments > 0 => report(Report::Retained(retained)),
+                    Ok(retained) if retained.segments > 0 || retained.damaged > 0 => {
+                        report(Report::Retained(retained));
+                    }
                     Ok(_) => {}
                     Err(error) => report(Report::RetentionFailed(error)),
                 }

@@ -9,12 +9,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{CommitError, ReadError, StorageFault};
+use crate::fetch::fetch_whole;
 use crate::fields::widen;
 use crate::header::{HEADER_END, MIXED, SegmentHeader, VERSION};
 use crate::index::{Index, MemoryIndex, Posting};
 use crate::reader::Shared;
-use crate::record::{Record, RecordHead};
-use crate::rules::View;
+use crate::record::Record;
+use crate::rules::{Floors, Rules, View};
 use crate::segment::{Scanned, Segment, SegmentList, index_name, log_name};
 use crate::storage::{Storage, StorageFile};
 use crate::upkeep::Helper;
@@ -52,30 +53,50 @@ pub(crate) struct Compacted {
     sources: Vec<Arc<Segment>>,
     /// What takes their place, if anything does.
     segment: Option<Arc<Segment>>,
+    /// How many records should be in it and could not be read.
+    damaged: u64,
 }
 
 impl Writer {
     /// Replaces the oldest `count` segments by what single topics keep of them, or has the first of
     /// it written by the upkeep, for the next call of [`Writer::install_compacted`].
     pub(crate) fn compact(&mut self, count: usize) -> Result<(), CommitError> {
-        let compaction = Compaction {
+        let compaction = self.compaction(count);
+        let left = match &self.helper {
+            Some(helper) => helper.compact(compaction),
+            None => Some(compaction),
+        };
+        left.map_or(Ok(()), |compaction| self.perform(&compaction, usize::MAX))
+    }
+
+    /// Does the first thing of it itself, once the upkeep is through with what it does.
+    pub(crate) fn compact_one(&mut self, count: usize) -> Result<(), CommitError> {
+        if let Some(helper) = &self.helper {
+            helper.finish();
+        }
+        if self.install_compacted()? {
+            return Ok(());
+        }
+        self.perform(&self.compaction(count), 1)
+    }
+
+    fn compaction(&self, count: usize) -> Compaction {
+        Compaction {
             storage: Arc::clone(&self.storage),
             shared: Arc::clone(&self.shared),
             segments: self.shared.segments(),
             count,
             segment_bytes: self.options.segment_bytes(),
             salt: self.salt,
-        };
-        let left = match &self.helper {
-            Some(helper) => helper.compact(compaction),
-            None => Some(compaction),
-        };
-        let Some(compaction) = left else {
-            return Ok(());
-        };
-        for plan in compaction.plan(usize::MAX).map_err(unreadable)? {
+        }
+    }
+
+    /// Does the first `max` things of it.
+    fn perform(&mut self, compaction: &Compaction, max: usize) -> Result<(), CommitError> {
+        let between = || {};
+        for plan in compaction.plan(max, &between).map_err(unreadable)? {
             let at_front = plan.sources.start == self.gone(&compaction.segments);
-            let compacted = compaction.perform(&plan, at_front)?;
+            let compacted = compaction.perform(&plan, at_front, &between)?;
             self.install(&compacted)?;
         }
         Ok(())
@@ -103,6 +124,7 @@ impl Writer {
     /// another segment.
     fn install(&mut self, compacted: &Compacted) -> Result<(), CommitError> {
         let sources = &*compacted.sources;
+        self.damaged += compacted.damaged;
         let Some(segment) = &compacted.segment else {
             return self.forget(sources);
         };
@@ -138,40 +160,48 @@ impl Writer {
 }
 
 impl Compaction {
-    /// Does the first thing that there is to do.
-    pub(crate) fn first(&self) -> Result<Option<Compacted>, CommitError> {
-        let plans = self.plan(1).map_err(unreadable)?;
+    /// Does the first thing that there is to do. Calls `between` now and then, to do what should not
+    /// wait for it.
+    pub(crate) fn first(&self, between: &dyn Fn()) -> Result<Option<Compacted>, CommitError> {
+        let plans = self.plan(1, between).map_err(unreadable)?;
         let first = plans.first();
         first
-            .map(|plan| self.perform(plan, plan.sources.start == 0))
+            .map(|plan| self.perform(plan, plan.sources.start == 0, between))
             .transpose()
     }
 
-    fn perform(&self, plan: &Plan, at_front: bool) -> Result<Compacted, CommitError> {
+    fn perform(
+        &self,
+        plan: &Plan,
+        at_front: bool,
+        between: &dyn Fn(),
+    ) -> Result<Compacted, CommitError> {
         let sources = self.segments.get(plan.sources.clone()).unwrap_or_default();
-        let segment = if at_front && plan.bytes == 0 {
-            None
+        let (segment, damaged) = if at_front && plan.bytes == 0 {
+            (None, 0)
         } else {
-            Some(self.rewrite(sources, &plan.kept)?)
+            let (segment, damaged) = self.rewrite(sources, &plan.kept, between)?;
+            (Some(segment), damaged)
         };
         Ok(Compacted {
             sources: sources.to_vec(),
             segment,
+            damaged,
         })
     }
 
     /// The first `max` things that there are to do.
-    fn plan(&self, max: usize) -> Result<Vec<Plan>, ReadError> {
+    fn plan(&self, max: usize, between: &dyn Fn()) -> Result<Vec<Plan>, ReadError> {
         let segments = &*self.segments;
-        let view = View {
-            rules: &self.shared.rules,
-            segments,
-        };
+        let rules = &self.shared.rules;
+        let newest = self.count.checked_sub(1).and_then(|it| segments.get(it));
+        let floors = View { rules, segments }.floors(newest.map_or(0, |it| it.end()), between)?;
         let segment_bytes = self.segment_bytes;
         let mut plans: Vec<Plan> = Vec::new();
         let mut joins = false;
         for (place, segment) in segments.iter().enumerate().take(self.count) {
-            let kept = kept_of(segment, &view)?;
+            between();
+            let kept = kept_of(segment, rules, &floors)?;
             let bytes = kept.iter().map(|posting| u64::from(posting.length())).sum();
             let large = segment.compacted.is_some()
                 && segment.disk_bytes() >= segment_bytes / LARGE_PART
@@ -218,13 +248,16 @@ impl Compaction {
         }
     }
 
-    /// Writes a segment that holds what is kept of some others.
+    /// Writes a segment that holds what is kept of some others. Returns how many records could not be
+    /// read, and are left out: they would keep all that comes behind them from being forgotten, and the
+    /// segment tells readers that some is gone.
     fn rewrite(
         &self,
         sources: &[Arc<Segment>],
         kept: &[Vec<Posting>],
-    ) -> Result<Arc<Segment>, CommitError> {
-        let header = SegmentHeader {
+        between: &dyn Fn(),
+    ) -> Result<(Arc<Segment>, u64), CommitError> {
+        let mut header = SegmentHeader {
             version: VERSION,
             epoch: self.shared.epoch.clone(),
             first: sources.first().map_or(1, |source| source.first),
@@ -244,17 +277,22 @@ impl Compaction {
         let copied = sources
             .iter()
             .zip(kept)
-            .try_for_each(|(source, kept)| copy.take(source, kept))
+            .try_for_each(|(source, kept)| copy.take(source, kept, between))
             .and_then(|()| copy.flush());
-        let synced = copied.and_then(|()| {
+        let written = copied.and_then(|()| {
+            if copy.damaged > 0 {
+                header.created_ms = MIXED;
+                copy.write_at(&header.encode(), 0)?;
+            }
             file.sync_data()
                 .map_err(|error| StorageFault::new("sync", COMPACTED_NAME, error).into())
         });
-        if let Err(error) = synced {
+        if let Err(error) = written {
             drop(self.storage.remove(COMPACTED_NAME));
             return Err(unreadable(error));
         }
-        Ok(Arc::new(Segment::from_scan(&header, file, copy.scanned)))
+        let segment = Segment::from_scan(&header, file, copy.scanned);
+        Ok((Arc::new(segment), copy.damaged))
     }
 }
 
@@ -289,18 +327,20 @@ fn is_done(segments: &SegmentList, plan: &Plan) -> bool {
 }
 
 /// The records that rules of single topics keep, in order.
-fn kept_of(segment: &Segment, view: &View<'_>) -> Result<Vec<Posting>, ReadError> {
+fn kept_of(segment: &Segment, rules: &Rules, floors: &Floors) -> Result<Vec<Posting>, ReadError> {
     let mut kept = Vec::new();
     for list in segment.lookup(Index::lists)? {
-        if view.rules.of(&list.topic).is_none() {
+        let Some(rule) = rules.of(&list.topic) else {
             continue;
-        }
-        let from = view.kept(&list.topic, segment.first)?.from;
+        };
+        let from = floors.from(rule, &list.topic);
         if from >= segment.end() {
             continue;
         }
-        let ordinal = segment.ordinal(from);
-        let position = segment.lookup(|index| index.seek(&list, ordinal))?;
+        let position = match segment.ordinal(from) {
+            0 => 0,
+            ordinal => segment.lookup(|index| index.seek(&list, ordinal))?,
+        };
         let count = widen(list.count.saturating_sub(position));
         kept.extend(segment.lookup(|index| index.chunk(&list, position, count))?);
     }
@@ -317,6 +357,8 @@ struct Copy {
     buffer: Vec<u8>,
     written: u64,
     scanned: Scanned,
+    /// How many records could not be read.
+    damaged: u64,
 }
 
 impl Copy {
@@ -331,56 +373,72 @@ impl Copy {
                 index: MemoryIndex::default(),
                 ..Scanned::empty(HEADER_END)
             },
+            damaged: 0,
         }
     }
 
-    fn take(&mut self, source: &Segment, kept: &[Posting]) -> Result<(), ReadError> {
-        for posting in kept {
-            let start = self.buffer.len();
-            self.buffer.resize(start + widen(posting.length()), 0);
-            let bytes = self.buffer.get_mut(start..).unwrap_or_default();
-            let read = source.file.read_at(bytes, u64::from(posting.offset));
-            read.map_err(|error| source.fault("read", error))?;
-            self.index(start, posting)
-                .ok_or_else(|| ReadError::Damaged {
-                    damage: source.damage(
-                        u64::from(posting.offset),
-                        "the record is not what was written",
-                    ),
-                    next: source.first + u64::from(posting.ordinal) + 1,
-                })?;
-            if self.buffer.len() >= WRITE_BYTES {
-                self.flush()?;
+    /// Copies what is kept of a segment, without what is damaged.
+    fn take(
+        &mut self,
+        source: &Segment,
+        kept: &[Posting],
+        between: &dyn Fn(),
+    ) -> Result<(), ReadError> {
+        let mut rest = kept;
+        while !rest.is_empty() {
+            let mut written = Ok(());
+            let read = fetch_whole(source, rest, &mut |record, bytes| {
+                written = self.push(record, bytes, between);
+                written.is_ok()
+            });
+            written?;
+            match read {
+                Ok(_) => return Ok(()),
+                Err(ReadError::Damaged { next, .. }) => {
+                    self.damaged += 1;
+                    let behind =
+                        |posting: &Posting| source.first + u64::from(posting.ordinal) < next;
+                    rest = rest.get(rest.partition_point(behind)..).unwrap_or_default();
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Adds the record that was read to the end of the buffer, if it is whole.
-    fn index(&mut self, start: usize, posting: &Posting) -> Option<()> {
-        let bytes = self.buffer.get(start..)?;
-        let head = RecordHead::decode(bytes, self.salt)?;
-        let record = Record::decode(head, bytes).filter(|_| head.length == posting.length())?;
-        let offset = self.written + start as u64;
-        let scanned = &mut self.scanned;
-        if scanned.index.records == 0 {
-            scanned.first_time_ms = head.time_ms;
+    fn push(
+        &mut self,
+        record: &Record<'_>,
+        bytes: &[u8],
+        between: &dyn Fn(),
+    ) -> Result<(), ReadError> {
+        let offset = self.written + self.buffer.len() as u64;
+        // Both were looked at when it was planned.
+        let ordinal = narrow_of(record.head.sequence.saturating_sub(self.first));
+        self.buffer.extend_from_slice(bytes);
+        self.scanned
+            .push(ordinal, narrow_of(offset), self.salt, record);
+        if self.buffer.len() >= WRITE_BYTES {
+            self.flush()?;
+            between();
         }
-        scanned.last_time_ms = head.time_ms;
-        let ordinal = u32::try_from(head.sequence.checked_sub(self.first)?).ok()?;
-        let offset_narrow = u32::try_from(offset).ok()?;
-        scanned
-            .index
-            .insert_as(ordinal, offset_narrow, self.salt, &record);
-        scanned.len = offset + u64::from(head.length);
-        Some(())
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), ReadError> {
+        let written = self.file.write_at(bytes, offset);
+        written.map_err(|error| StorageFault::new("write to", COMPACTED_NAME, error).into())
     }
 
     fn flush(&mut self) -> Result<(), ReadError> {
-        let written = self.file.write_at(&self.buffer, self.written);
-        written.map_err(|error| StorageFault::new("write to", COMPACTED_NAME, error))?;
+        self.write_at(&self.buffer, self.written)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
     }
+}
+
+/// What fits: a plan spans fewer sequences than 2^32, and a segment has fewer bytes.
+fn narrow_of(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }

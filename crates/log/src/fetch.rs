@@ -17,8 +17,17 @@ const RUN_BYTES: u64 = 256 * 1024;
 /// from disk. Bytes.
 pub(crate) fn fetch(
     segment: &Segment,
-    mut postings: &[Posting],
+    postings: &[Posting],
     take: &mut dyn FnMut(&Record<'_>) -> bool,
+) -> Result<u64, ReadError> {
+    fetch_whole(segment, postings, &mut |record, _| take(record))
+}
+
+/// The same, with the bytes of each record.
+pub(crate) fn fetch_whole(
+    segment: &Segment,
+    mut postings: &[Posting],
+    take: &mut dyn FnMut(&Record<'_>, &[u8]) -> bool,
 ) -> Result<u64, ReadError> {
     let mut read_bytes = 0;
     let mut buffer = Vec::new();
@@ -33,8 +42,8 @@ pub(crate) fn fetch(
             .map_err(|error| segment.fault("read", error))?;
         let bytes = buffer.get(..filled).unwrap_or_default();
         for posting in run {
-            let record = decode(segment, bytes, start, posting)?;
-            if !take(&record) {
+            let (record, bytes) = decode(segment, bytes, start, posting)?;
+            if !take(&record, bytes) {
                 return Ok(read_bytes);
             }
         }
@@ -63,7 +72,7 @@ fn decode<'a>(
     bytes: &'a [u8],
     start: u64,
     posting: &Posting,
-) -> Result<Record<'a>, ReadError> {
+) -> Result<(Record<'a>, &'a [u8]), ReadError> {
     let offset = u64::from(posting.offset);
     let sequence = segment.first + u64::from(posting.ordinal);
     let skip = offset
@@ -72,9 +81,12 @@ fn decode<'a>(
     let bytes = skip.and_then(|skip| bytes.get(skip..)).unwrap_or_default();
     let head = RecordHead::decode(bytes, segment.salt)
         .filter(|head| head.sequence == sequence && head.length == posting.length());
-    head.and_then(|head| Record::decode(head, bytes.get(..widen(head.length))?))
-        .ok_or_else(|| ReadError::Damaged {
-            damage: segment.damage(offset, "the record is not what was written"),
-            next: sequence + 1,
-        })
+    let whole = |head: RecordHead| {
+        let bytes = bytes.get(..widen(head.length))?;
+        Some((Record::decode(head, bytes)?, bytes))
+    };
+    head.and_then(whole).ok_or_else(|| ReadError::Damaged {
+        damage: segment.damage(offset, "the record is not what was written"),
+        next: sequence + 1,
+    })
 }

@@ -120,7 +120,7 @@ pub fn open(
         records: segments.iter().map(|segment| segment.records()).sum(),
         ..found
     };
-    let rules = Rules::new(&options.retention.topics);
+    let rules = Rules::new(&options.retention.topics, found.cut.is_some());
     let shared = Arc::new(Shared::new(header.epoch, rules, segments));
     let reader = Reader {
         shared: Arc::clone(&shared),
@@ -137,6 +137,8 @@ pub fn open(
         poison: None,
         doomed,
         gone: Vec::new(),
+        damaged: 0,
+        retention_is_due: false,
         helper: None,
         unsynced: None,
         compacted_ms: 0,

@@ -24,10 +24,21 @@ pub struct Retained {
     pub bytes: u64,
     /// The oldest sequence that is held now.
     pub first: u64,
+    /// Records that a topic's rule keeps, but that could not be read when their segment was forgotten.
+    /// They are gone, and readers are told so.
+    pub damaged: u64,
 }
 
 /// How often it is looked through what is kept for single topics. Milliseconds.
 const COMPACT_EVERY_MS: u64 = 60_000;
+
+/// How many segments that are due one call forgets: each takes a sync of the directory, for which
+/// commits wait.
+const FORGOTTEN_AT_ONCE: usize = 64;
+
+/// With more segments that wait for the upkeep to copy what is kept of them, the writer does it itself,
+/// and commits wait: else a log would outgrow its disk where more is stored than can be copied.
+const WAITING_MAX: usize = 16;
 
 impl Retained {
     fn between(before: &SegmentList, after: &SegmentList) -> Self {
@@ -38,6 +49,7 @@ impl Retained {
             records: records(before).saturating_sub(records(after)),
             bytes: bytes(before).saturating_sub(bytes(after)),
             first: after.first().map_or(1, |segment| segment.first),
+            damaged: 0,
         }
     }
 }
@@ -56,6 +68,7 @@ impl Writer {
     /// hold then some calls later.
     pub fn retain(&mut self, now_ms: u64) -> Result<Retained, CommitError> {
         self.usable()?;
+        self.retention_is_due = false;
         let retained = self.retain_by(now_ms);
         let gone = std::mem::take(&mut self.gone);
         if let Some(helper) = self.helper.as_ref().filter(|_| !gone.is_empty()) {
@@ -80,13 +93,30 @@ impl Writer {
         let dense = compacted == 0 && self.shared.rules.is_empty();
         let is_time = installed || now_ms.abs_diff(self.compacted_ms) >= COMPACT_EVERY_MS;
         if dense {
+            self.retention_is_due = count > FORGOTTEN_AT_ONCE;
+            let count = count.min(FORGOTTEN_AT_ONCE);
             self.forget(segments.get(..count).unwrap_or_default())?;
         } else if count > compacted || (is_time && compacted > 0) {
             self.compacted_ms = now_ms;
-            self.compact(count)?;
+            let waiting = self.helper.as_ref().map_or(0, |_| count - compacted);
+            self.retention_is_due = waiting > WAITING_MAX;
+            if self.retention_is_due {
+                self.compact_one(count)?;
+            } else {
+                self.compact(count)?;
+            }
         }
         rolled?;
-        Ok(Retained::between(&before, &self.shared.segments()))
+        Ok(Retained {
+            damaged: std::mem::take(&mut self.damaged),
+            ..Retained::between(&before, &self.shared.segments())
+        })
+    }
+
+    /// Whether [`Writer::retain`] should be called again soon, and not only when it is time: the upkeep
+    /// has copied what is kept of the oldest segments, or much waits to be forgotten.
+    pub fn retention_is_due(&self) -> bool {
+        self.retention_is_due || self.helper.as_ref().is_some_and(Helper::has_compacted)
     }
 
     /// Finds out how far back the rules of single topics reach now.
@@ -170,6 +200,7 @@ impl Writer {
     /// segment without its index would have to be read in full.
     fn remove_segment(&mut self, segment: &Arc<Segment>) -> Result<(), CommitError> {
         let fault = |operation, error| StorageFault::new(operation, &segment.name, error);
+        segment.go();
         match self.storage.remove(&segment.name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(CommitError::Write(fault("remove", error)));

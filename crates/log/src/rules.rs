@@ -3,11 +3,13 @@
 //! A topic with a rule of its own is kept by that rule and by no other. Nothing is held in memory
 //! for it: what the rule still keeps is found in the indexes, from the newest segment back.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{ReadError, StorageFault};
 use crate::fields::{narrow, widen};
-use crate::index::{List, hash};
+use crate::index::{Index, List, hash};
 use crate::options::TopicRetention;
 use crate::segment::{Segment, SegmentList};
 
@@ -17,9 +19,21 @@ const ADDED_AT_ONCE: u32 = 1024;
 /// The rules of a log, and how far back their ages reach.
 #[derive(Default)]
 pub(crate) struct Rules {
-    rules: Vec<Rule>,
+    all: Vec<Rule>,
     /// Tells these rules from others.
     pub(crate) fingerprint: u64,
+    /// The end of the log was cut off when it was opened: what was there may have counted.
+    end_was_cut: bool,
+    floors: Mutex<Arc<Floors>>,
+}
+
+/// How far back counts and bytes reached for each topic, at some time before. They never reach further
+/// back later, so that nobody needs what is before it.
+#[derive(Default)]
+pub(crate) struct Floors {
+    /// One past the last record that was there then.
+    end: u64,
+    from: HashMap<Arc<str>, u64>,
 }
 
 pub(crate) struct Rule {
@@ -46,7 +60,7 @@ pub(crate) struct View<'a> {
 }
 
 impl Rules {
-    pub(crate) fn new(rules: &[TopicRetention]) -> Self {
+    pub(crate) fn new(rules: &[TopicRetention], end_was_cut: bool) -> Self {
         let text: String = rules.iter().map(TopicRetention::describe).collect();
         let rules = rules.iter().map(|limits| Rule {
             limits: limits.clone(),
@@ -54,18 +68,20 @@ impl Rules {
             lost_before: AtomicU64::new(0),
         });
         Self {
-            rules: rules.collect(),
+            all: rules.collect(),
             fingerprint: hash(&text, 0),
+            end_was_cut,
+            ..Self::default()
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.all.is_empty()
     }
 
     /// The first rule that a topic falls under.
     pub(crate) fn of(&self, topic: &str) -> Option<&Rule> {
-        self.rules
+        self.all
             .iter()
             .find(|rule| rule.limits.topics.matches(topic))
     }
@@ -81,7 +97,7 @@ impl Rules {
         newest_ms: u64,
         young_from: impl Fn(u64) -> Result<u64, ReadError>,
     ) -> Result<(), StorageFault> {
-        for rule in &self.rules {
+        for rule in &self.all {
             rule.look_at(now_ms, &rule.young_from, &young_from)?;
             if newest_ms > now_ms {
                 rule.look_at(newest_ms, &rule.lost_before, &young_from)?;
@@ -140,10 +156,68 @@ impl View<'_> {
                 lost_before: self.lost_before(),
             });
         };
-        let mut kept = rule.kept(self.segments, topic, since, self.whole_from())?;
+        let mut kept = rule.kept(self, topic, since)?;
         let unknown = self.foreign_before().max(self.damaged_before());
         kept.lost_before = kept.lost_before.max(unknown);
         Ok(kept)
+    }
+
+    /// What reaches no further back than counts and bytes did for the topics of all segments that end
+    /// before `end`. Looks at the lists of all segments if what is known is older than that.
+    pub(crate) fn floors(&self, end: u64, between: &dyn Fn()) -> Result<Arc<Floors>, ReadError> {
+        let known = || {
+            self.rules
+                .floors
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let before = Arc::clone(&known());
+        if before.end >= end {
+            return Ok(before);
+        }
+        let floors = Arc::new(self.look_for_floors(between)?);
+        *known() = Arc::clone(&floors);
+        Ok(floors)
+    }
+
+    fn look_for_floors(&self, between: &dyn Fn()) -> Result<Floors, ReadError> {
+        let mut floors = Floors {
+            end: self.segments.last().map_or(0, |newest| newest.end()),
+            ..Floors::default()
+        };
+        let mut rooms: HashMap<Arc<str>, Room> = HashMap::new();
+        for segment in self.segments.iter().rev() {
+            between();
+            for list in segment.lookup(Index::lists)? {
+                if floors.from.contains_key(&list.topic) {
+                    continue;
+                }
+                let room = match rooms.get_mut(&list.topic) {
+                    Some(room) => room,
+                    None => match self.rules.of(&list.topic).map(Rule::room) {
+                        Some(room) if !room.is_endless() => {
+                            rooms.entry(Arc::clone(&list.topic)).or_insert(room)
+                        }
+                        _ => continue,
+                    },
+                };
+                let first = room.take(segment, &list)?;
+                if first > 0 {
+                    let from = sequence_at(segment, &list, first)?;
+                    rooms.remove(&list.topic);
+                    floors.from.insert(list.topic, from);
+                }
+            }
+        }
+        Ok(floors)
+    }
+}
+
+impl Floors {
+    /// From which sequence on a rule keeps a topic, or a part of it.
+    pub(crate) fn from(&self, rule: &Rule, topic: &str) -> u64 {
+        let counted = self.from.get(topic).copied().unwrap_or(0);
+        counted.max(rule.young_from.load(Ordering::Relaxed))
     }
 }
 
@@ -169,52 +243,61 @@ impl Rule {
         }
     }
 
-    fn kept(
-        &self,
-        segments: &SegmentList,
-        topic: &str,
-        since: u64,
-        whole_from: u64,
-    ) -> Result<Kept, ReadError> {
+    fn room(&self) -> Room {
+        Room {
+            events: self.limits.events_max,
+            bytes: self.limits.bytes_max,
+            any: false,
+        }
+    }
+
+    fn kept(&self, view: &View<'_>, topic: &str, since: u64) -> Result<Kept, ReadError> {
         let young_from = self.young_from.load(Ordering::Relaxed);
         let mut kept = Kept {
             from: young_from,
             lost_before: self.lost_before.load(Ordering::Relaxed).max(young_from),
         };
-        let mut room = Room {
-            events: self.limits.events_max,
-            bytes: self.limits.bytes_max,
-            any: false,
-        };
+        let mut room = self.room();
         if room.is_endless() {
             return Ok(kept);
         }
-        let mut oldest = 0;
-        for segment in segments.iter().rev() {
+        let mut oldest = None;
+        for segment in view.segments.iter().rev() {
             if segment.end() <= young_from.max(since) {
                 break;
             }
             let Some(list) = segment.lookup(|index| index.list(topic))? else {
                 continue;
             };
-            let (from, cut) = room.take(segment, &list)?;
-            let is_any_taken = from < segment.end();
-            if is_any_taken {
-                oldest = from;
+            let first = room.take(segment, &list)?;
+            let from = sequence_at(segment, &list, first)?;
+            if from < segment.end() {
+                oldest = Some(from);
             }
-            if cut {
+            if first > 0 {
                 kept.from = kept.from.max(from);
                 kept.lost_before = kept.lost_before.max(from);
                 break;
             }
         }
         // More may have been there, up to the oldest that is kept, and be left out of a compacted
-        // segment since. Not while there is room: what was left out had none behind what is kept.
-        if room.is_used_up() {
-            kept.lost_before = kept.lost_before.max(oldest.min(whole_from));
+        // segment since. Not while there is room: what was left out had none behind what is kept, or
+        // behind what was cut off.
+        if room.is_used_up() || view.rules.end_was_cut {
+            let whole_from = view.whole_from();
+            let reaches = oldest.map_or(whole_from, |oldest| oldest.min(whole_from));
+            kept.lost_before = kept.lost_before.max(reaches);
         }
         Ok(kept)
     }
+}
+
+/// The sequence of a list's record at a position; behind the last one the segment's end.
+fn sequence_at(segment: &Segment, list: &List, position: u32) -> Result<u64, ReadError> {
+    let chunk = segment.lookup(|index| index.chunk(list, position, 1))?;
+    Ok(chunk.first().map_or(segment.end(), |posting| {
+        segment.first + u64::from(posting.ordinal)
+    }))
 }
 
 /// What a rule still has room for, from the newest record back.
@@ -234,9 +317,9 @@ impl Room {
         self.events == Some(0) || self.bytes == Some(0)
     }
 
-    /// Takes a segment's records of a topic, newest first, as far as there is room. Returns from
-    /// which sequence on, and whether some were left.
-    fn take(&mut self, segment: &Segment, list: &List) -> Result<(u64, bool), ReadError> {
+    /// Takes a segment's records of a topic, newest first, as far as there is room. Returns the position
+    /// of the first that has; if it is not 0, some were left.
+    fn take(&mut self, segment: &Segment, list: &List) -> Result<u32, ReadError> {
         let by_events = self.events.map_or(0, |events| {
             list.count
                 .saturating_sub(u32::try_from(events).unwrap_or(u32::MAX))
@@ -250,11 +333,7 @@ impl Room {
             *events = events.saturating_sub(taken);
         }
         self.any |= taken > 0;
-        let from = match segment.lookup(|index| index.chunk(list, first, 1))?.first() {
-            Some(posting) => segment.first + u64::from(posting.ordinal),
-            None => segment.end(),
-        };
-        Ok((from, first > 0))
+        Ok(first)
     }
 
     /// The first record of the list, not before `least`, from which on all have room.

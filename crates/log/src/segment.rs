@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::batch::Batch;
@@ -12,7 +12,7 @@ use crate::header::{HEADER_END, REPAIRED, SegmentHeader};
 use crate::index::{Index, IndexError, MemoryIndex, Sparse};
 use crate::index_file;
 use crate::index_layout::Summary;
-use crate::record::RecordHead;
+use crate::record::{Record, RecordHead};
 use crate::scanner::{Scanner, Step};
 use crate::storage::{Storage, StorageFile};
 
@@ -47,6 +47,8 @@ pub(crate) struct Segment {
     /// What the index does not know of yet.
     fresh: Mutex<Fresh>,
     index_bytes: AtomicU64,
+    /// Its file has no name any more: an index of it would stay behind.
+    gone: AtomicBool,
 }
 
 /// All segments of a log, oldest first; there is always one at least.
@@ -158,6 +160,7 @@ impl Segment {
             index: RwLock::new(Arc::new(index)),
             fresh: Mutex::default(),
             index_bytes: AtomicU64::new(index_bytes),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -331,11 +334,29 @@ impl Segment {
     /// If the index cannot be written it stays in memory: nothing is lost but the memory, and the
     /// time to build it again at the next opening. The cut need not survive a crash.
     pub(crate) fn seal(&self, storage: &dyn Storage) -> Result<(), StorageFault> {
-        if let Some((index, bytes)) = self.write_index(storage)? {
+        if self.is_gone() {
+            return Ok(());
+        }
+        let written = self.write_index(storage)?;
+        if self.is_gone() {
+            // Retention may have removed its index before there was one.
+            drop(storage.remove(&index_name(self.first)));
+            return Ok(());
+        }
+        if let Some((index, bytes)) = written {
             self.index_bytes.store(bytes, Ordering::Relaxed);
             *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
         }
         self.trim().map_err(|error| self.fault("cut", error))
+    }
+
+    /// To be called before its files are removed.
+    pub(crate) fn go(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
     }
 
     fn trim(&self) -> io::Result<()> {
@@ -471,13 +492,19 @@ impl Scanned {
         let Some(commit_at) = offset.checked_sub(commit_offset) else {
             return Ok(Err("the record's commit begins before the file"));
         };
+        self.push(ordinal, offset_narrow, salt, &record);
+        self.commit_at = commit_at;
+        Ok(Ok(()))
+    }
+
+    /// Adds the next record.
+    pub(crate) fn push(&mut self, ordinal: u32, offset: u32, salt: u64, record: &Record<'_>) {
+        let head = &record.head;
         if self.index.records == 0 {
             self.first_time_ms = head.time_ms;
         }
-        self.index.insert_as(ordinal, offset_narrow, salt, &record);
-        self.len = offset + u64::from(head.length);
-        self.commit_at = commit_at;
         self.last_time_ms = head.time_ms;
-        Ok(Ok(()))
+        self.len = u64::from(offset) + u64::from(head.length);
+        self.index.insert_as(ordinal, offset, salt, record);
     }
 }

@@ -7,9 +7,9 @@
 //! segment before it fills: all at once, it would keep the commits of that time waiting.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SendError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::compaction::{Compacted, Compaction};
 use crate::error::CommitError;
@@ -28,6 +28,9 @@ const UNSYNCED_BYTES: u64 = 2 << 20;
 
 /// The least number of parts in which a segment's file is asked for.
 const STEPS: u64 = 8;
+
+/// How many segments may wait to be sealed: each has its index in memory until then.
+const UNSEALED_MAX: usize = 16;
 
 /// The work that a [`Writer`](crate::Writer) leaves to another thread.
 ///
@@ -55,8 +58,8 @@ enum Task {
     Prepare(u64),
     /// What was committed to a segment and is not in its index.
     Index(Arc<Segment>),
-    /// The first thing that there is to compact.
-    Compact(Compaction),
+    /// What is to be compacted, if it still is.
+    Compact,
     /// Segments whose names are gone. Whoever closes a file last gives its blocks back, and that
     /// takes a file system some 20 ms for each 64 MiB.
     LetGo(Vec<Arc<Segment>>),
@@ -67,6 +70,8 @@ enum Task {
 enum Compacting {
     #[default]
     Idle,
+    /// Nobody has begun.
+    Asked(Compaction),
     Busy,
     Done(Result<Option<Compacted>, CommitError>),
     /// Nobody does it any more.
@@ -78,6 +83,10 @@ enum Compacting {
 struct Bench {
     spare: Mutex<Spare>,
     compacting: Mutex<Compacting>,
+    /// It is not busy any more.
+    compacted: Condvar,
+    /// How many segments wait to be sealed.
+    unsealed: AtomicUsize,
     /// The writer is gone: nothing is prepared any more.
     closed: AtomicBool,
 }
@@ -154,8 +163,13 @@ pub(crate) fn pair(storage: Arc<dyn Storage>) -> (Helper, Upkeep) {
 }
 
 impl Helper {
-    /// Asks for a segment to be sealed; false if nobody will.
+    /// Asks for a segment to be sealed; false if nobody will, or too many wait for it.
     pub(crate) fn seal(&self, segment: &Arc<Segment>) -> bool {
+        let unsealed = &self.bench.unsealed;
+        if unsealed.load(Ordering::Relaxed) >= UNSEALED_MAX {
+            return false;
+        }
+        unsealed.fetch_add(1, Ordering::Relaxed);
         self.tasks.send(Task::Seal(Arc::clone(segment))).is_ok()
     }
 
@@ -177,16 +191,29 @@ impl Helper {
         match *compacting {
             Compacting::Idle => {}
             Compacting::Left => return Some(compaction),
-            Compacting::Busy | Compacting::Done(_) => return None,
+            Compacting::Asked(_) | Compacting::Busy | Compacting::Done(_) => return None,
         }
-        match self.tasks.send(Task::Compact(compaction)) {
-            Ok(()) => {
-                *compacting = Compacting::Busy;
-                None
-            }
-            Err(SendError(Task::Compact(compaction))) => Some(compaction),
-            Err(_) => None,
+        if self.tasks.send(Task::Compact).is_err() {
+            return Some(compaction);
         }
+        *compacting = Compacting::Asked(compaction);
+        None
+    }
+
+    /// Has the compaction come to an end: takes it back if nobody has begun, and waits for who has.
+    pub(crate) fn finish(&self) {
+        let mut compacting = self.bench.compacting();
+        if matches!(*compacting, Compacting::Asked(_)) {
+            *compacting = Compacting::Idle;
+        }
+        let is_busy = |compacting: &mut Compacting| matches!(*compacting, Compacting::Busy);
+        let ended = self.bench.compacted.wait_while(compacting, is_busy);
+        drop(ended.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether a compaction is through.
+    pub(crate) fn has_compacted(&self) -> bool {
+        matches!(*self.bench.compacting(), Compacting::Done(_))
     }
 
     /// What became of the compaction, once it is through.
@@ -250,6 +277,7 @@ impl Drop for Upkeep {
         if !matches!(*compacting, Compacting::Done(_)) {
             *compacting = Compacting::Left;
         }
+        self.bench.compacted.notify_all();
     }
 }
 
@@ -277,17 +305,36 @@ impl Upkeep {
 
     fn perform(&self, task: Task) {
         match task {
-            Task::Seal(segment) => drop(segment.seal(&*self.storage)),
+            Task::Seal(segment) => {
+                drop(segment.seal(&*self.storage));
+                self.bench.unsealed.fetch_sub(1, Ordering::Relaxed);
+            }
             Task::Prepare(bytes) => self.prepare(bytes),
             Task::Index(segment) => segment.index_fresh(),
             Task::LetGo(segments) => drop(segments),
             // What is written would have no name after the writer has gone.
-            Task::Compact(_) if self.bench.closed.load(Ordering::Relaxed) => {}
-            Task::Compact(compaction) => {
-                let done = compaction.first();
-                *self.bench.compacting() = Compacting::Done(done);
-            }
+            Task::Compact if self.bench.closed.load(Ordering::Relaxed) => {}
+            Task::Compact => self.compact(),
         }
+    }
+
+    /// Does the first thing that there is to compact. All else goes before: none of it takes long, and
+    /// commits may be waiting for it.
+    fn compact(&self) {
+        let mut compacting = self.bench.compacting();
+        let compaction = match std::mem::take(&mut *compacting) {
+            Compacting::Asked(compaction) => compaction,
+            other => {
+                *compacting = other;
+                return;
+            }
+        };
+        *compacting = Compacting::Busy;
+        drop(compacting);
+        // No other compaction is among them: this one is busy.
+        let done = compaction.first(&|| while self.step() {});
+        *self.bench.compacting() = Compacting::Done(done);
+        self.bench.compacted.notify_all();
     }
 
     fn prepare(&self, bytes: u64) {

@@ -57,6 +57,10 @@ pub struct Writer {
     pub(crate) unsynced: Option<Unsynced>,
     /// When what is kept for single topics was last looked through.
     pub(crate) compacted_ms: u64,
+    /// How many records of these could not be read and were left out, until it is told.
+    pub(crate) damaged: u64,
+    /// The last call of [`Writer::retain`] left something that should not wait.
+    pub(crate) retention_is_due: bool,
 }
 
 /// The end of the active segment that a loss of power would take.

@@ -168,12 +168,12 @@ fn what_is_kept_is_copied_beside_the_commits() {
     let (mut writer, reader, _) = try_open(&disk, &forever).unwrap();
     let upkeep = writer.upkeep();
     commit(&mut writer, "daily", &[b"kept"]).unwrap();
-    for _ in 0..100 {
+    for _ in 0..25 {
         commit(&mut writer, "busy", &[&b"x"[..]; 10]).unwrap();
         while upkeep.step() {}
     }
     let held = reader.stats().records;
-    assert_eq!(held, 1001);
+    assert_eq!(held, 251);
     writer.retain(1000).unwrap();
     assert_eq!(reader.stats().records, held, "nobody has copied yet");
     while upkeep.step() {}
@@ -311,4 +311,127 @@ fn what_is_compacted_is_left_alone() {
     }
     assert_eq!(reader.stats().segments, segments);
     assert_eq!(disk.calls(), calls, "calls to the disk for nothing");
+}
+
+/// The rules' limit would be one in words only.
+#[test]
+fn a_log_does_not_outgrow_its_limit_while_nobody_copies() {
+    let disk = FaultStorage::new(1);
+    let (mut writer, reader, _) = try_open(&disk, &options(vec![rule("daily")])).unwrap();
+    let upkeep = writer.upkeep();
+    let mut segments_max = 0;
+    for round in 0..200_u8 {
+        commit(&mut writer, "daily", &[&[round]]).unwrap();
+        commit(&mut writer, "busy", &[&b"x"[..]; 10]).unwrap();
+        writer.retain(1000).unwrap();
+        segments_max = segments_max.max(reader.stats().segments);
+    }
+    assert!(segments_max < 40, "{segments_max} segments were held");
+    assert_eq!(daily(&reader, 1).len(), 200);
+    // It comes late, and finds what there is to do.
+    while upkeep.step() {}
+    while writer.retention_is_due() {
+        writer.retain(1000).unwrap();
+        while upkeep.step() {}
+    }
+    assert_eq!(daily(&reader, 1).len(), 200);
+    writer.close().unwrap();
+    assert!(inspect::verify(&disk, &mut |_| {}).unwrap().is_sound());
+}
+
+#[test]
+fn no_index_is_left_of_what_was_forgotten_before_it_was_sealed() {
+    let disk = FaultStorage::new(1);
+    let (mut writer, reader, _) = try_open(&disk, &options(Vec::new())).unwrap();
+    let upkeep = writer.upkeep();
+    for round in 0..200_u8 {
+        commit(&mut writer, "busy", &[&[round; 200][..]; 10]).unwrap();
+        writer.retain(1000).unwrap();
+    }
+    // It was slow, and now it is through.
+    while upkeep.step() {}
+    let files = disk.files();
+    let count = |ending| files.iter().filter(|it| it.0.ends_with(ending)).count();
+    assert_eq!(count(".log"), reader.stats().segments);
+    assert!(count(".idx") < count(".log"), "{} indexes", count(".idx"));
+}
+
+/// A damaged record is left out, and that is told; else nothing would be forgotten any more.
+#[test]
+fn damage_in_an_old_segment_does_not_stop_retention() {
+    let mut options = options(vec![rule("daily")]);
+    options.retention.events_max = Some(8);
+    options.segment_bytes_max = 1000;
+    let disk = FaultStorage::new(1);
+    let (mut writer, ..) = try_open(&disk, &options).unwrap();
+    commit(&mut writer, "daily", &[&[1; 200]]).unwrap();
+    commit(&mut writer, "daily", &[&[2; 200]]).unwrap();
+    commit(&mut writer, "busy", &[&[1; 200]]).unwrap();
+    writer.close().unwrap();
+    let damaged = FaultStorage::new(2);
+    for (name, mut bytes) in disk.files() {
+        if name == "00000000000000000001.log" {
+            bytes[300] ^= 1;
+        }
+        damaged.put(&name, bytes);
+    }
+
+    let (mut writer, reader, _) = try_open(&damaged, &options).unwrap();
+    let mut left_out = 0;
+    for round in 0..100_u8 {
+        commit(&mut writer, "busy", &[&[round; 200]]).unwrap();
+        left_out += writer.retain(1000).unwrap().damaged;
+    }
+    assert_eq!(left_out, 1);
+    assert!(reader.stats().segments < 20);
+    let page = reader.read(&Only(&["daily"]), 1, ReadLimits::default());
+    let page = page.unwrap();
+    assert_eq!(page.frames.len(), 1);
+    assert!(page.forgotten_before.is_some_and(|before| before > 1));
+    writer.close().unwrap();
+    assert!(inspect::verify(&damaged, &mut |_| {}).unwrap().is_sound());
+}
+
+/// The rule counted it when it left out what was before, and has room again.
+#[test]
+fn what_a_count_left_out_is_told_also_when_the_newest_was_cut_off() {
+    let newest_two = TopicRetention {
+        events_max: Some(2),
+        ..rule("daily")
+    };
+    let mut options = options(vec![newest_two]);
+    options.retention.events_max = Some(8);
+    options.segment_bytes_max = 1000;
+    let disk = FaultStorage::new(1);
+    let (mut writer, reader, _) = try_open(&disk, &options).unwrap();
+    for text in [b"one", b"two"] {
+        commit(&mut writer, "daily", &[text]).unwrap();
+    }
+    for round in 0..20_u8 {
+        commit(&mut writer, "busy", &[&[round; 200]]).unwrap();
+    }
+    let last = commit(&mut writer, "daily", &[b"three"]).unwrap().last;
+    writer.retain(1000).unwrap();
+    let read = |reader: &Reader| {
+        let page = reader.read(&Only(&["daily"]), 1, ReadLimits::default());
+        let page = page.unwrap();
+        let sequences = page.frames.iter().map(|it| it.sequence);
+        (
+            sequences.collect::<Vec<_>>(),
+            page.forgotten_before.is_some(),
+        )
+    };
+    assert_eq!(read(&reader), (vec![2, last], true));
+    drop(writer);
+
+    let damaged = FaultStorage::new(2);
+    for (name, mut bytes) in disk.files() {
+        if name == format!("{last:020}.log") {
+            bytes[180] ^= 1;
+        }
+        damaged.put(&name, bytes);
+    }
+    let (_, reader, found) = try_open(&damaged, &options).unwrap();
+    assert!(found.cut.is_some());
+    assert_eq!(read(&reader), (vec![2], true));
 }

@@ -230,13 +230,22 @@ fn spawn<T: Send + 'static>(
 
 fn report(report: Report) {
     match report {
-        Report::Retained(retained) => tracing::info!(
-            segments = retained.segments,
-            events = retained.records,
-            bytes = %size::show(retained.bytes),
-            first = retained.first,
-            "retention forgot the oldest events"
-        ),
+        Report::Retained(retained) => {
+            tracing::info!(
+                segments = retained.segments,
+                events = retained.records,
+                bytes = %size::show(retained.bytes),
+                first = retained.first,
+                "retention forgot the oldest events"
+            );
+            if retained.damaged > 0 {
+                tracing::error!(
+                    events = retained.damaged,
+                    "some events that a topic's rule keeps were damaged, and are gone: subscribers \
+                     that ask for them are told of a gap; `tidings log verify DIR` looks for more damage"
+                );
+            }
+        }
         Report::RetentionFailed(error) => {
             tracing::warn!(%error, "could not forget old events; trying again");
         }
