@@ -161,6 +161,24 @@ fn a_failed_sync_stops_the_log_and_reads_go_on() {
     assert!(writer.close().is_err());
 }
 
+/// The sync that failed was due at once for ever, and who waits for so long took a whole core.
+#[test]
+fn a_log_that_has_stopped_has_nothing_to_sync() {
+    let disk = FaultStorage::new(1);
+    let options = Options {
+        durability: Durability::Interval {
+            unsynced_ms_max: 100,
+        },
+        ..Options::default()
+    };
+    let (mut writer, ..) = try_open(&disk, &options).unwrap();
+    commit(&mut writer, "a", &[b"x"]).unwrap();
+    assert_eq!(writer.sync_due_in_ms(1040), Some(60));
+    disk.fail(Call::Sync, 0);
+    assert!(writer.sync_if_due(2000).unwrap_err().is_poisoned());
+    assert_eq!(writer.sync_due_in_ms(3000), None);
+}
+
 #[test]
 fn what_a_failed_sync_left_in_memory_is_durable_once_it_was_shown() {
     // The sync fails, the process is restarted, and the record is still in the page cache. It is
