@@ -30,7 +30,7 @@ pub struct Committer {
     jobs: Vec<Job>,
     /// Why the log accepts nothing any more.
     failure: Option<Cause>,
-    /// What the last commit failed with, until it is reported.
+    /// What the log failed with last, until it is reported.
     trouble: Option<CommitError>,
     /// What the last commit could not write, in bytes, until that much can be written again.
     refused_bytes: Option<usize>,
@@ -68,6 +68,8 @@ pub enum Report {
     RetentionFailed(CommitError),
     /// A commit failed and its publishers were told.
     CommitFailed(CommitError),
+    /// The log accepts nothing more until it is opened again, whatever it was doing when it failed.
+    LogFailed(CommitError),
 }
 
 /// An event of a batch, until the batch is committed.
@@ -113,14 +115,14 @@ impl Committer {
         loop {
             let now = now_ms();
             let progress = self.step(now);
-            if let Some(error) = self.trouble.take() {
-                report(Report::CommitFailed(error));
-            }
+            self.report_trouble(&mut report);
             if now.abs_diff(retained_ms) >= RETAIN_EVERY_MS && self.failure.is_none() {
                 retained_ms = now;
                 match self.retain(now) {
                     Ok(retained) if retained.segments > 0 => report(Report::Retained(retained)),
                     Ok(_) => {}
+                    // It is the log's trouble, and is not tried again.
+                    Err(error) if error.is_poisoned() => self.report_trouble(&mut report),
                     Err(error) => report(Report::RetentionFailed(error)),
                 }
             }
@@ -131,6 +133,14 @@ impl Committer {
                     .wait(Duration::from_millis(self.patience_ms(now))),
                 Progress::Done => return self.close(),
             }
+        }
+    }
+
+    fn report_trouble(&mut self, report: &mut impl FnMut(Report)) {
+        match self.trouble.take() {
+            Some(error) if error.is_poisoned() => report(Report::LogFailed(error)),
+            Some(error) => report(Report::CommitFailed(error)),
+            None => {}
         }
     }
 
@@ -167,11 +177,18 @@ impl Committer {
     ///
     /// # Errors
     ///
-    /// The storage refused. Nothing is lost by it; try again later.
+    /// The storage refused. Nothing is lost by it; try again later, unless the log has stopped: that
+    /// is counted as if a commit had met it.
     pub fn retain(&mut self, now_ms: u64) -> Result<Retained, CommitError> {
         self.shared.note_change();
         let retained = self.writer.retain(now_ms);
         self.shared.note_changed();
+        if let Err(error) = &retained
+            && error.is_poisoned()
+            && self.failure.is_none()
+        {
+            self.note_trouble(error);
+        }
         if self
             .refused_bytes
             .is_some_and(|bytes| self.writer.try_room(bytes).is_ok())

@@ -228,7 +228,7 @@ fn report(report: Report) {
         Report::RetentionFailed(error) => {
             tracing::warn!(%error, "could not forget old events; trying again");
         }
-        Report::CommitFailed(error) if error.is_poisoned() => {
+        Report::LogFailed(error) => {
             tracing::error!(%error, "the log has failed: nothing more can be published until a restart");
         }
         Report::CommitFailed(error) => {
