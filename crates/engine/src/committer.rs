@@ -7,7 +7,7 @@
 use std::{fmt, sync::Arc as StdArc, time::Duration};
 
 use smallvec::SmallVec;
-use tidings_log::{Batch, CommitError, Head, Retained, Writer};
+use tidings_log::{Batch, CommitError, Head, Retained, Unread, Writer};
 use tidings_wire::Topic;
 
 use crate::{
@@ -27,6 +27,8 @@ pub struct Committer {
     queue: Outlet,
     writer: Writer,
     table: Table,
+    /// What the table lacks, until it is reported.
+    unread: Vec<Unread>,
     jobs: Vec<Job>,
     /// Why the log accepts nothing any more.
     failure: Option<Cause>,
@@ -70,6 +72,9 @@ pub enum Report {
     CommitFailed(CommitError),
     /// The log accepts nothing more until it is opened again, whatever it was doing when it failed.
     LogFailed(CommitError),
+    /// Idempotency keys cannot be read, because the log is damaged: what is published again with one of
+    /// them is stored again.
+    KeysUnread(Unread),
 }
 
 /// An event of a batch, until the batch is committed.
@@ -85,12 +90,18 @@ struct Pending {
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>, writer: Writer, table: Table) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        writer: Writer,
+        table: Table,
+        unread: Vec<Unread>,
+    ) -> Self {
         Self {
             queue: Outlet(shared.queue.clone()),
             shared,
             writer,
             table,
+            unread,
             jobs: Vec::new(),
             failure: None,
             trouble: None,
@@ -111,6 +122,9 @@ impl Committer {
         now_ms: impl Fn() -> u64,
         mut report: impl FnMut(Report),
     ) -> Result<(), CommitError> {
+        for unread in self.unread.drain(..) {
+            report(Report::KeysUnread(unread));
+        }
         let mut retained_ms = 0;
         loop {
             let now = now_ms();

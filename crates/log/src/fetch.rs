@@ -1,6 +1,6 @@
 //! Reads the records that an index has found, neighbors together.
 
-use crate::error::ReadError;
+use crate::error::{Damage, ReadError};
 use crate::fields::widen;
 use crate::index::Posting;
 use crate::record::{Record, RecordHead};
@@ -17,8 +17,20 @@ const RUN_BYTES: u64 = 256 * 1024;
 /// from disk. Bytes.
 pub(crate) fn fetch(
     segment: &Segment,
+    postings: &[Posting],
+    take: &mut dyn FnMut(&Record<'_>) -> bool,
+) -> Result<u64, ReadError> {
+    let refuse = &mut |damage, next| Err(ReadError::Damaged { damage, next });
+    fetch_beside(segment, postings, take, refuse)
+}
+
+/// The same, but of a damaged record `pass` is told, and of the nearest sequence behind it; it may
+/// go on with the others.
+pub(crate) fn fetch_beside(
+    segment: &Segment,
     mut postings: &[Posting],
     take: &mut dyn FnMut(&Record<'_>) -> bool,
+    pass: &mut dyn FnMut(Damage, u64) -> Result<(), ReadError>,
 ) -> Result<u64, ReadError> {
     let mut read_bytes = 0;
     let mut buffer = Vec::new();
@@ -33,7 +45,14 @@ pub(crate) fn fetch(
             .map_err(|error| segment.fault("read", error))?;
         let bytes = buffer.get(..filled).unwrap_or_default();
         for posting in run {
-            let record = decode(segment, bytes, start, posting)?;
+            let Some(record) = decode(segment, bytes, start, posting) else {
+                let damage = segment.damage(
+                    u64::from(posting.offset),
+                    "the record is not what was written",
+                );
+                pass(damage, segment.first + u64::from(posting.ordinal) + 1)?;
+                continue;
+            };
             if !take(&record) {
                 return Ok(read_bytes);
             }
@@ -63,7 +82,7 @@ fn decode<'a>(
     bytes: &'a [u8],
     start: u64,
     posting: &Posting,
-) -> Result<Record<'a>, ReadError> {
+) -> Option<Record<'a>> {
     let offset = u64::from(posting.offset);
     let sequence = segment.first + u64::from(posting.ordinal);
     let skip = offset
@@ -73,8 +92,4 @@ fn decode<'a>(
     let head = RecordHead::decode(bytes, segment.salt)
         .filter(|head| head.sequence == sequence && head.length == posting.length());
     head.and_then(|head| Record::decode(head, bytes.get(..widen(head.length))?))
-        .ok_or_else(|| ReadError::Damaged {
-            damage: segment.damage(offset, "the record is not what was written"),
-            next: sequence + 1,
-        })
 }

@@ -378,12 +378,12 @@ fn marks_and_aliases_are_found_in_all_segments_and_after_reopening() {
     drop(writer);
     let (_, reader, _) = try_open(&disk, &options).unwrap();
     assert!(reader.stats().segments > 5);
-    assert_eq!(reader.find_alias("order-3").unwrap(), Some(34));
-    assert_eq!(reader.find_alias("order-x").unwrap(), None);
-    let marks = reader.marks(300, 5).unwrap();
+    assert_eq!(reader.find_alias("order-3").unwrap().sequence, Some(34));
+    assert_eq!(reader.find_alias("order-x").unwrap().sequence, None);
+    let marks = reader.marks(300, 5).unwrap().marks;
     let sequences: Vec<_> = marks.iter().map(|mark| mark.sequence).collect();
     assert_eq!(sequences, [36, 37, 38, 39, 40]);
-    assert_eq!(reader.marks(300, 100).unwrap().len(), 10);
+    assert_eq!(reader.marks(300, 100).unwrap().marks.len(), 10);
     assert_eq!(marks[0].bytes, 35_u64.to_le_bytes()[..]);
 }
 
@@ -599,8 +599,8 @@ fn a_log_that_was_closed_is_opened_without_reading_it() {
 
     let (mut writer, reader, _) = try_open(&disk, &options).unwrap();
     assert_eq!(reader.stats().records, 500);
-    assert_eq!(reader.find_alias("alias-77").unwrap(), Some(78));
-    assert_eq!(reader.marks(0, 10).unwrap().len(), 5);
+    assert_eq!(reader.find_alias("alias-77").unwrap().sequence, Some(78));
+    assert_eq!(reader.marks(0, 10).unwrap().marks.len(), 5);
     assert_eq!(reader.last(&Only(&["b"]), 1, 0).unwrap(), 498);
     commit(&mut writer, "b", &[b"more"]).unwrap();
     drop(writer);

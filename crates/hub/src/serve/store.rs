@@ -10,7 +10,7 @@ use std::{
 use tidings::{Committer, Hub, Limits, Report};
 use tidings_log::{
     CommitError, DirectoryError, DirectoryStorage, MemoryStorage, Options, Recovery, Retention,
-    Storage, TopicRetention, Topics, Upkeep,
+    Storage, TopicRetention, Topics, Unread, Upkeep,
 };
 use tokio::sync::oneshot;
 
@@ -234,6 +234,12 @@ fn report(report: Report) {
         Report::CommitFailed(error) => {
             tracing::error!(%error, "a commit failed; its publishers were told");
         }
+        Report::KeysUnread(Unread { damage, marks }) => tracing::warn!(
+            %damage,
+            keys = %marks.map_or_else(|| "an unknown number".to_owned(), |marks| marks.to_string()),
+            "idempotency keys cannot be read: what is published again with one of them is stored a \
+             second time; see: tidings log verify"
+        ),
         other => tracing::info!(?other, "the committer reports"),
     }
 }
