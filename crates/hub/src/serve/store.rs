@@ -81,6 +81,9 @@ fn directory(path: &Path) -> Result<DirectoryStorage, Failure> {
                     "; let this user write there, choose another directory with --data DIR, or keep \
                      events in memory only with --memory"
                 }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "; free some space, or choose another directory with --data DIR"
+                }
                 _ => "; choose another directory with --data DIR",
             },
             _ => " with --data DIR",
