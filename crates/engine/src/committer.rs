@@ -7,7 +7,7 @@
 use std::{fmt, sync::Arc as StdArc, time::Duration};
 
 use smallvec::SmallVec;
-use tidings_log::{Batch, CommitError, Head, Retained, Writer};
+use tidings_log::{Batch, CommitError, Head, Retained, Unread, Writer};
 use tidings_wire::Topic;
 
 use crate::{
@@ -27,10 +27,12 @@ pub struct Committer {
     queue: Outlet,
     writer: Writer,
     table: Table,
+    /// What the table lacks, until it is reported.
+    unread: Vec<Unread>,
     jobs: Vec<Job>,
     /// Why the log accepts nothing any more.
     failure: Option<Cause>,
-    /// What the last commit failed with, until it is reported.
+    /// What the log failed with last, until it is reported.
     trouble: Option<CommitError>,
     /// What the last commit could not write, in bytes, until that much can be written again.
     refused_bytes: Option<usize>,
@@ -68,6 +70,11 @@ pub enum Report {
     RetentionFailed(CommitError),
     /// A commit failed and its publishers were told.
     CommitFailed(CommitError),
+    /// The log accepts nothing more until it is opened again, whatever it was doing when it failed.
+    LogFailed(CommitError),
+    /// Idempotency keys cannot be read, because the log is damaged: what is published again with one of
+    /// them is stored again.
+    KeysUnread(Unread),
 }
 
 /// An event of a batch, until the batch is committed.
@@ -83,12 +90,18 @@ struct Pending {
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>, writer: Writer, table: Table) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        writer: Writer,
+        table: Table,
+        unread: Vec<Unread>,
+    ) -> Self {
         Self {
             queue: Outlet(shared.queue.clone()),
             shared,
             writer,
             table,
+            unread,
             jobs: Vec::new(),
             failure: None,
             trouble: None,
@@ -109,13 +122,14 @@ impl Committer {
         now_ms: impl Fn() -> u64,
         mut report: impl FnMut(Report),
     ) -> Result<(), CommitError> {
+        for unread in self.unread.drain(..) {
+            report(Report::KeysUnread(unread));
+        }
         let mut retained_ms = 0;
         loop {
             let now = now_ms();
             let progress = self.step(now);
-            if let Some(error) = self.trouble.take() {
-                report(Report::CommitFailed(error));
-            }
+            self.report_trouble(&mut report);
             let is_time = now.abs_diff(retained_ms) >= RETAIN_EVERY_MS;
             if (is_time || self.writer.retention_is_due()) && self.failure.is_none() {
                 retained_ms = now;
@@ -124,6 +138,8 @@ impl Committer {
                         report(Report::Retained(retained));
                     }
                     Ok(_) => {}
+                    // It is the log's trouble, and is not tried again.
+                    Err(error) if error.is_poisoned() => self.report_trouble(&mut report),
                     Err(error) => report(Report::RetentionFailed(error)),
                 }
             }
@@ -134,6 +150,14 @@ impl Committer {
                     .wait(Duration::from_millis(self.patience_ms(now))),
                 Progress::Done => return self.close(),
             }
+        }
+    }
+
+    fn report_trouble(&mut self, report: &mut impl FnMut(Report)) {
+        match self.trouble.take() {
+            Some(error) if error.is_poisoned() => report(Report::LogFailed(error)),
+            Some(error) => report(Report::CommitFailed(error)),
+            None => {}
         }
     }
 
@@ -170,11 +194,18 @@ impl Committer {
     ///
     /// # Errors
     ///
-    /// The storage refused. Nothing is lost by it; try again later.
+    /// The storage refused. Nothing is lost by it; try again later, unless the log has stopped: that
+    /// is counted as if a commit had met it.
     pub fn retain(&mut self, now_ms: u64) -> Result<Retained, CommitError> {
         self.shared.note_change();
         let retained = self.writer.retain(now_ms);
         self.shared.note_changed();
+        if let Err(error) = &retained
+            && error.is_poisoned()
+            && self.failure.is_none()
+        {
+            self.note_trouble(error);
+        }
         if self
             .refused_bytes
             .is_some_and(|bytes| self.writer.try_room(bytes).is_ok())

@@ -41,7 +41,8 @@ pub enum GapReason {
     Future,
     /// The power failed before they were synced: the hub runs with a durability that allows that.
     Lost,
-    /// They are there and cannot be read: the disk does not return what was written.
+    /// They are there and cannot be read: the disk does not return what was written. Where a stream
+    /// begins at a publisher's own ID, the event that has it may be among those: then some may be missing.
     Damaged,
     /// No event that the log holds has this ID: it is forgotten or was never given. All that the
     /// log holds is delivered, so some of it may have been seen before.

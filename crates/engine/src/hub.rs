@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc as StdArc};
 
 use slab::Slab;
-use tidings_log::{ReadError, Reader, Writer};
+use tidings_log::{Marks, ReadError, Reader, Unread, Writer};
 
 use crate::{
     bell::Bell,
@@ -153,6 +153,9 @@ impl Shared {
 impl Hub {
     /// A hub over an open log, and its committer, which has to run for anything to be published.
     ///
+    /// Where damage hides idempotency keys, it goes without them: what is published again with one of
+    /// those is stored again. [`Report::KeysUnread`](crate::Report) tells where.
+    ///
     /// # Errors
     ///
     /// The log could not be read to find the idempotency keys that are still remembered.
@@ -162,7 +165,7 @@ impl Hub {
         limits: Limits,
         now_ms: u64,
     ) -> Result<(Self, Committer), ReadError> {
-        let table = remembered(&log, &limits, now_ms)?;
+        let (table, unread) = remembered(&log, &limits, now_ms)?;
         let shared = Arc::new(Shared {
             epoch: log.epoch().into(),
             window: Window::new(log.next(), limits.window_bytes_max),
@@ -176,7 +179,8 @@ impl Hub {
             subscribers: Mutex::default(),
             closed: AtomicBool::new(false),
         });
-        Ok((Self(shared.clone()), Committer::new(shared, writer, table)))
+        let committer = Committer::new(shared.clone(), writer, table, unread);
+        Ok((Self(shared), committer))
     }
 
     /// The epoch of the log.
@@ -291,8 +295,15 @@ impl Hub {
                 // what has begun to and not ended.
                 let changes = self.0.changed();
                 let before = selection.with(|s| self.0.log.forgotten_before(s));
-                let before = before.map_err(SubscribeError::Log)?;
-                Told::at_beginning(Forgotten { before, changes }, selection.is_one_topic())
+                match before {
+                    Ok(before) => {
+                        let forgotten = Forgotten { before, changes };
+                        Told::at_beginning(forgotten, selection.is_one_topic())
+                    }
+                    // Rather is it told of too much.
+                    Err(ReadError::Damaged { .. }) => Told::default(),
+                    Err(error) => return Err(SubscribeError::Log(error)),
+                }
             }
             _ => Told::default(),
         };
@@ -384,11 +395,16 @@ impl Hub {
     }
 }
 
-/// The idempotency keys that the log remembers.
-fn remembered(log: &Reader, limits: &Limits, now_ms: u64) -> Result<Table, ReadError> {
+/// The idempotency keys that the log remembers, and where there are some that cannot be read.
+fn remembered(
+    log: &Reader,
+    limits: &Limits,
+    now_ms: u64,
+) -> Result<(Table, Vec<Unread>), ReadError> {
     let mut table = Table::new(limits);
     let since_ms = now_ms.saturating_sub(limits.idempotency_ms_max);
-    for found in log.marks(since_ms, MARKS_READ_MAX)? {
+    let Marks { marks, unread } = log.marks(since_ms, MARKS_READ_MAX)?;
+    for found in marks {
         if let Some(mark) = Mark::decode(&found.bytes) {
             let run = Run {
                 first: found.sequence,
@@ -397,7 +413,7 @@ fn remembered(log: &Reader, limits: &Limits, now_ms: u64) -> Result<Table, ReadE
             table.record(&mark, run, found.time_ms);
         }
     }
-    Ok(table)
+    Ok((table, unread))
 }
 
 /// Marks read at opening, newest first: a request has one for each of its groups.

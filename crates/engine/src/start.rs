@@ -1,6 +1,6 @@
 //! Where a subscriber begins.
 
-use tidings_log::{ReadError, Reader};
+use tidings_log::{Found, ReadError, Reader};
 
 use crate::{
     control::{Gap, GapReason},
@@ -65,14 +65,18 @@ impl Resolver<'_> {
     }
 
     fn event(&self, given: &str, skip: u64) -> Result<Place, ReadError> {
-        let sequence = match id::split(given) {
-            Some((epoch, sequence)) if *epoch == **self.epoch => Some(sequence),
+        let found = match id::split(given) {
+            Some((epoch, sequence)) if *epoch == **self.epoch => Found {
+                sequence: Some(sequence),
+                doubt: None,
+            },
             _ => self.log.find_alias(given)?,
         };
         let first = self.log.first();
-        let Some(sequence) = sequence else {
+        let Some(sequence) = found.sequence else {
             let reason = match id::split(given) {
                 Some(_) => GapReason::Epoch,
+                None if found.doubt.is_some() => GapReason::Damaged,
                 None => GapReason::Unknown,
             };
             return Ok((first, Some(self.gap(given.to_owned(), first, reason))));
@@ -91,7 +95,10 @@ impl Resolver<'_> {
             let from = self.before(cursor).to_string();
             return Ok((first, Some(self.gap(from, first, GapReason::Retention))));
         }
-        Ok((cursor, None))
+        // It is likely the place, but some may be missing in front of it.
+        let in_doubt = found.doubt.is_some();
+        let gap = in_doubt.then(|| self.gap(given.to_owned(), cursor, GapReason::Damaged));
+        Ok((cursor, gap))
     }
 
     /// Events of the time asked for may be among those that are forgotten.

@@ -525,10 +525,12 @@ impl World {
         let open: Vec<_> = (0..SLOTS).map(|slot| self.leave(slot)).collect();
         self.hub.close_to_publishers();
         assert_eq!(self.committer.step(self.now_ms), Progress::Done);
+        // A log has one owner at a time.
+        let (_, nobody) = open_hub(&Arc::new(MemoryStorage::new()), &self.setup, self.now_ms);
+        let before = std::mem::replace(&mut self.committer, nobody);
+        before.close().unwrap();
         let (hub, committer) = open_hub(&self.storage, &self.setup, self.now_ms);
-        std::mem::replace(&mut self.committer, committer)
-            .close()
-            .unwrap();
+        self.committer = committer;
         self.crowd = crowd(&hub);
         self.hub = hub;
         self.looked_ms = self.now_ms;

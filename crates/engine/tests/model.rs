@@ -503,10 +503,12 @@ impl World {
             .collect();
         self.hub.close_to_publishers();
         assert_eq!(self.committer.step(self.now_ms), Progress::Done);
+        // A log has one owner at a time.
+        let (_, nobody) = open_hub(&Arc::new(MemoryStorage::new()), &self.setup, self.now_ms);
+        let before = std::mem::replace(&mut self.committer, nobody);
+        before.close().unwrap();
         let (hub, committer) = open_hub(&self.storage, &self.setup, self.now_ms);
-        std::mem::replace(&mut self.committer, committer)
-            .close()
-            .unwrap();
+        self.committer = committer;
         self.hub = hub;
         assert_eq!(self.hub.epoch(), "e1");
         let first = self.first();

@@ -7,9 +7,12 @@
 use std::sync::Arc;
 
 use tidings::{
-    Committer, Gap, GapReason, Hub, Limits, NewEvent, Publish, Selector, Start, Step, Subscription,
+    Committer, Gap, GapReason, Hub, Limits, NewEvent, Publish, PublishError, Report, Selector,
+    Start, Step, Subscription,
 };
-use tidings_log::{MemoryStorage, Options, Retention, TopicRetention, Topics, open};
+use tidings_log::{
+    Call, FaultStorage, MemoryStorage, Options, Retention, TopicRetention, Topics, open,
+};
 
 /// A hub that keeps about 100 events, and of `daily` all, and nothing in memory.
 fn hub() -> (Hub, Committer) {
@@ -120,4 +123,53 @@ fn a_subscriber_that_retention_overtakes_is_told() {
         let (_, gaps) = drain(subscription);
         assert_eq!(gaps.len(), 1);
     }
+}
+
+/// A hub that is about to forget most of what it holds, and whose disk fails at it.
+fn failing() -> (Hub, Committer) {
+    let disk = FaultStorage::new(1);
+    let options = Options {
+        retention: Retention {
+            events_max: Some(8),
+            ..Retention::default()
+        },
+        ..Options::default()
+    };
+    let (writer, reader, _) = open(Arc::new(disk.clone()), options, "e1", 0).unwrap();
+    let mut limits = Limits::default();
+    limits.window_bytes_max = 1;
+    let (hub, mut committer) = Hub::new(writer, reader, limits, 0).unwrap();
+    for _ in 0..20 {
+        let event = NewEvent::new("a".parse().unwrap(), "x");
+        let ticket = hub.publish(Publish::new(vec![event])).unwrap();
+        committer.step(0);
+        ticket.wait().unwrap();
+    }
+    disk.fail(Call::SyncDirectory, 0);
+    (hub, committer)
+}
+
+/// Until somebody published, a log that had stopped while it forgot said that it was ready.
+#[test]
+fn a_log_that_stops_while_it_forgets_says_so_at_once() {
+    let (hub, mut committer) = failing();
+    assert!(committer.retain(0).unwrap_err().is_poisoned());
+    assert_eq!(hub.stats().log_failed, 1);
+    let (frames, gaps) = drain(&mut follow(&hub, "a", &Start::Earliest));
+    assert_eq!((frames.len(), gaps.len()), (20, 0));
+    let event = NewEvent::new("a".parse().unwrap(), "x");
+    let ticket = hub.publish(Publish::new(vec![event])).unwrap();
+    committer.step(0);
+    assert!(matches!(ticket.wait(), Err(PublishError::LogFailed(_))));
+}
+
+/// The operator reads of it once, and not that it is tried again, which it is not.
+#[test]
+fn a_log_that_stops_while_it_forgets_is_reported_once() {
+    let (hub, committer) = failing();
+    hub.close_to_publishers();
+    let mut reports = Vec::new();
+    let closed = committer.run(|| 5000, |report| reports.push(report));
+    assert!(closed.unwrap_err().is_poisoned());
+    assert!(matches!(&*reports, [Report::LogFailed(_)]), "{reports:?}");
 }

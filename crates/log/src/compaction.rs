@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{CommitError, ReadError, StorageFault};
-use crate::fetch::fetch_whole;
+use crate::fetch::fetch_beside;
 use crate::fields::widen;
 use crate::header::{HEADER_END, MIXED, SegmentHeader, VERSION};
 use crate::index::{Index, MemoryIndex, Posting};
@@ -384,26 +384,17 @@ impl Copy {
         kept: &[Posting],
         between: &dyn Fn(),
     ) -> Result<(), ReadError> {
-        let mut rest = kept;
-        while !rest.is_empty() {
-            let mut written = Ok(());
-            let read = fetch_whole(source, rest, &mut |record, bytes| {
-                written = self.push(record, bytes, between);
-                written.is_ok()
-            });
-            written?;
-            match read {
-                Ok(_) => return Ok(()),
-                Err(ReadError::Damaged { next, .. }) => {
-                    self.damaged += 1;
-                    let behind =
-                        |posting: &Posting| source.first + u64::from(posting.ordinal) < next;
-                    rest = rest.get(rest.partition_point(behind)..).unwrap_or_default();
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        let (mut written, mut damaged) = (Ok(()), 0);
+        let mut take = |record: &Record<'_>, bytes: &[u8]| {
+            written = self.push(record, bytes, between);
+            written.is_ok()
+        };
+        fetch_beside(source, kept, &mut take, &mut |_, _| {
+            damaged += 1;
+            Ok(())
+        })?;
+        self.damaged += damaged;
+        written
     }
 
     fn push(

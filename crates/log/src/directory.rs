@@ -1,12 +1,12 @@
 //! Real files in one directory, locked against a second process.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::DirectoryError;
+use crate::error::{DirectoryError, is_full};
 use crate::storage::{Storage, StorageFile};
 
 const LOCK: &str = "LOCK";
@@ -35,7 +35,8 @@ impl DirectoryStorage {
                 source,
             }
         };
-        create_directory(path).map_err(failed("create the directory", path))?;
+        create_directory(path, &mut sync_directory)
+            .map_err(failed("create the directory", path))?;
         let lock_path = path.join(LOCK);
         let lock = OpenOptions::new()
             .read(true)
@@ -82,19 +83,42 @@ impl DirectoryStorage {
     }
 }
 
-/// Creates the directory and makes its name durable: a synced file in a directory that a crash
-/// takes away is not durable.
-fn create_directory(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
+/// Creates the directory, and those above it that are not there, and makes their names durable by
+/// `sync`, which is given the directory of each: a synced file in a directory that a crash takes away
+/// is not durable.
+///
+/// Each is durable before the next is created. A process that was killed amid it may have left one
+/// that is not: that is the last that is there, and its name is synced first.
+fn create_directory(path: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    let mut missing = Vec::new();
+    // A relative path ends in an empty one, which is where the process is.
+    for path in path.ancestors().filter(|it| !it.as_os_str().is_empty()) {
+        if path.is_dir() {
+            match sync_name(path, sync) {
+                // It is somebody else's, who lets this process in and not look around.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced?,
+            }
+            break;
+        }
+        missing.push(path);
     }
-    fs::create_dir_all(path)?;
-    let parent = path.canonicalize()?;
-    parent
-        .ancestors()
-        .skip(1)
-        .take(1)
-        .try_for_each(|parent| File::open(parent)?.sync_all())
+    for path in missing.into_iter().rev() {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            created => created?,
+        }
+        sync_name(path, sync)?;
+    }
+    Ok(())
+}
+
+fn sync_name(path: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    path.canonicalize()?.parent().map_or(Ok(()), sync)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 fn holder(lock: File) -> Option<u32> {
@@ -103,10 +127,18 @@ fn holder(lock: File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-fn sign(mut lock: &File) -> io::Result<()> {
-    lock.set_len(0)?;
-    lock.rewind()?;
-    writeln!(lock, "{}", std::process::id())
+/// Writes down who holds the lock, over who did before: that takes no block of a full disk. Where it
+/// cannot be written nobody is told who it is, which is no reason not to start.
+fn sign(lock: &File) -> io::Result<()> {
+    let pid = format!("{}\n", std::process::id());
+    let written = lock.write_all_at(pid.as_bytes(), 0);
+    match written.and_then(|()| lock.set_len(pid.len() as u64)) {
+        Err(error) if is_full(&error) => {
+            drop(lock.set_len(0));
+            Ok(())
+        }
+        written => written,
+    }
 }
 
 impl Storage for DirectoryStorage {
@@ -152,7 +184,7 @@ impl Storage for DirectoryStorage {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        sync_directory(&self.path)
     }
 }
 
@@ -186,5 +218,49 @@ impl StorageFile for RealFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Creates a directory, and returns which were synced; the one at `fails` is not.
+    fn create(path: &Path, fails: Option<usize>) -> (io::Result<()>, Vec<PathBuf>) {
+        let mut synced = Vec::new();
+        let mut sync = |path: &Path| {
+            if fails == Some(synced.len()) {
+                return Err(io::ErrorKind::Other.into());
+            }
+            synced.push(path.to_owned());
+            Ok(())
+        };
+        let created = create_directory(path, &mut sync);
+        (created, synced)
+    }
+
+    /// The names of directories in the middle were not synced, and none was when a process was killed
+    /// before it had.
+    #[test]
+    fn all_names_that_were_created_are_durable() {
+        let parent = tempfile::tempdir().unwrap();
+        let top = parent.path().canonicalize().unwrap();
+        let path = parent.path().join("a/b/c");
+        let (created, synced) = create(parent.path(), None);
+        created.unwrap();
+        assert_eq!(synced, [top.parent().unwrap()]);
+        let of = |names: &[&str]| -> Vec<PathBuf> { names.iter().map(|it| top.join(it)).collect() };
+        let (created, synced) = create(&path, Some(2));
+        created.unwrap_err();
+        assert_eq!(synced.get(1..).unwrap(), of(&[""]));
+        assert!(!path.exists(), "it would be found, and taken for durable");
+        let (created, synced) = create(&path, Some(1));
+        created.unwrap_err();
+        assert_eq!(synced, of(&["a"]), "\"b\" was there, and not durable");
+        for _ in 0..2 {
+            let (created, synced) = create(&path, None);
+            created.unwrap();
+            assert_eq!(synced, of(&["a/b"]), "\"c\" is there");
+        }
     }
 }

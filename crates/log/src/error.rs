@@ -32,11 +32,16 @@ impl StorageFault {
 
     /// Whether there was no room: something an operator can mend without a restart.
     pub fn is_full(&self) -> bool {
-        matches!(
-            self.source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-        )
+        is_full(&self.source)
     }
+}
+
+/// Whether there was no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }
 
 impl fmt::Display for StorageFault {
@@ -174,6 +179,12 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Storage(fault) if fault.is_full() => {
+                write!(
+                    f,
+                    "{fault}; nothing was lost: free some space and try again"
+                )
+            }
             Self::Storage(fault) => fault.fmt(f),
             Self::Damaged(damage) => write!(
                 f,

@@ -1,6 +1,6 @@
 //! Reads the records that an index has found, neighbors together.
 
-use crate::error::ReadError;
+use crate::error::{Damage, ReadError};
 use crate::fields::widen;
 use crate::index::Posting;
 use crate::record::{Record, RecordHead};
@@ -20,14 +20,17 @@ pub(crate) fn fetch(
     postings: &[Posting],
     take: &mut dyn FnMut(&Record<'_>) -> bool,
 ) -> Result<u64, ReadError> {
-    fetch_whole(segment, postings, &mut |record, _| take(record))
+    let refuse = &mut |damage, next| Err(ReadError::Damaged { damage, next });
+    fetch_beside(segment, postings, &mut |record, _| take(record), refuse)
 }
 
-/// The same, with the bytes of each record.
-pub(crate) fn fetch_whole(
+/// The same, with the bytes of each; and of a damaged record `pass` is told, and of the nearest sequence behind it; it may
+/// go on with the others.
+pub(crate) fn fetch_beside(
     segment: &Segment,
     mut postings: &[Posting],
     take: &mut dyn FnMut(&Record<'_>, &[u8]) -> bool,
+    pass: &mut dyn FnMut(Damage, u64) -> Result<(), ReadError>,
 ) -> Result<u64, ReadError> {
     let mut read_bytes = 0;
     let mut buffer = Vec::new();
@@ -42,7 +45,14 @@ pub(crate) fn fetch_whole(
             .map_err(|error| segment.fault("read", error))?;
         let bytes = buffer.get(..filled).unwrap_or_default();
         for posting in run {
-            let (record, bytes) = decode(segment, bytes, start, posting)?;
+            let Some((record, bytes)) = decode(segment, bytes, start, posting) else {
+                let damage = segment.damage(
+                    u64::from(posting.offset),
+                    "the record is not what was written",
+                );
+                pass(damage, segment.first + u64::from(posting.ordinal) + 1)?;
+                continue;
+            };
             if !take(&record, bytes) {
                 return Ok(read_bytes);
             }
@@ -72,7 +82,7 @@ fn decode<'a>(
     bytes: &'a [u8],
     start: u64,
     posting: &Posting,
-) -> Result<(Record<'a>, &'a [u8]), ReadError> {
+) -> Option<(Record<'a>, &'a [u8])> {
     let offset = u64::from(posting.offset);
     let sequence = segment.first + u64::from(posting.ordinal);
     let skip = offset
@@ -81,12 +91,6 @@ fn decode<'a>(
     let bytes = skip.and_then(|skip| bytes.get(skip..)).unwrap_or_default();
     let head = RecordHead::decode(bytes, segment.salt)
         .filter(|head| head.sequence == sequence && head.length == posting.length());
-    let whole = |head: RecordHead| {
-        let bytes = bytes.get(..widen(head.length))?;
-        Some((Record::decode(head, bytes)?, bytes))
-    };
-    head.and_then(whole).ok_or_else(|| ReadError::Damaged {
-        damage: segment.damage(offset, "the record is not what was written"),
-        next: sequence + 1,
-    })
+    let bytes = bytes.get(..widen(posting.length()))?;
+    head.and_then(|head| Some((Record::decode(head, bytes)?, bytes)))
 }

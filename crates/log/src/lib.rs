@@ -138,7 +138,7 @@ pub use error::{
 pub use fault::{Call, FaultStorage};
 pub use memory::MemoryStorage;
 pub use options::{Durability, Options, Retention, TopicRetention, Topics};
-pub use page::{Mark, Page, ReadLimits, Select, Stats, Stored};
+pub use page::{Found, Mark, Marks, Page, ReadLimits, Select, Stats, Stored, Unread};
 pub use reader::Reader;
 pub use record::Head;
 pub use recovery::{Cut, Recovery, open};

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::error::Damage;
+
 /// Which records a reader wants.
 pub trait Select {
     /// Only records of these topics are wanted: the log finds them without reading others.
@@ -72,6 +74,35 @@ pub struct Mark {
     pub time_ms: u64,
     /// The note.
     pub bytes: Bytes,
+}
+
+/// The marks that can be read, and where there are some that cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Oldest first.
+    pub marks: Vec<Mark>,
+    /// One for each segment that has some which cannot be read, oldest first.
+    pub unread: Vec<Unread>,
+}
+
+/// Marks that cannot be read. How old they are is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Where the newest of them is, and what is wrong there.
+    pub damage: Damage,
+    /// How many they are; `None`: the segment's index cannot be read either, nor built again, so any
+    /// number.
+    pub marks: Option<u64>,
+}
+
+/// Where the newest record with an alias is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Its sequence; `None`: there is none.
+    pub sequence: Option<u64>,
+    /// Damage that leaves it in doubt: the record at `sequence` cannot be read, and only its hash tells
+    /// that it is the one; or there may be a newer one among what cannot be read.
+    pub doubt: Option<Damage>,
 }
 
 /// The log at a glance.

@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use crate::collect::collect;
 use crate::error::ReadError;
-use crate::fetch::fetch;
+use crate::fetch::{fetch, fetch_beside};
 use crate::index::{Index, IndexError, List, hash};
 use crate::ordinals::Ordinals;
-use crate::page::{Mark, Page, ReadLimits, Select, Stats};
+use crate::page::{Found, Mark, Marks, Page, ReadLimits, Select, Stats, Unread};
 use crate::rules::{Rules, View};
 use crate::scanner::Step;
 use crate::segment::{Segment, SegmentList};
@@ -119,7 +119,8 @@ impl Reader {
     }
 
     /// The cursor from which exactly `n` wanted records remain that are not expired at `now_ms`;
-    /// the oldest held if there are fewer.
+    /// the oldest held if there are fewer. What cannot be counted because of damage is not: who reads
+    /// from there gets as many at least, and meets the damage.
     ///
     /// Costs the lists of the wanted topics in as many segments as it takes to count to `n`.
     pub fn last(&self, select: &dyn Select, n: u64, now_ms: u64) -> Result<u64, ReadError> {
@@ -133,7 +134,10 @@ impl Reader {
             segments: &segments,
         };
         for segment in segments.iter().rev() {
-            let wanted = wanted(segment, select, &view, now_ms)?;
+            let wanted = match wanted(segment, select, &view, now_ms) {
+                Err(ReadError::Damaged { .. }) => continue,
+                wanted => wanted?,
+            };
             let count = wanted.count();
             if let Some(skip) = count.checked_sub(missing) {
                 let ordinal = wanted.nth(skip).unwrap_or(0);
@@ -146,8 +150,17 @@ impl Reader {
 
     /// The first sequence whose record is not older than `ms`, or [`Reader::next`]. Where records are gone
     /// that may not be older either, the first of those, so that who reads from there is told.
+    ///
+    /// Where damage hides it, the first of its segment, so that who reads from there gets all that can be
+    /// read, if also older ones, and meets the damage.
     pub fn at_time(&self, ms: u64) -> Result<u64, ReadError> {
-        Ok(self.turn(ms)?.start)
+        let damage = match self.turn(ms) {
+            Err(ReadError::Damaged { damage, .. }) => damage,
+            turned => return Ok(turned?.start),
+        };
+        let segments = self.shared.segments();
+        let damaged = segments.iter().find(|it| it.name == damage.segment);
+        Ok(damaged.map_or_else(|| first(&segments), |segment| segment.first))
     }
 
     /// Where what is not older than this begins: all that was older is before it, also what a
@@ -184,29 +197,49 @@ impl Reader {
         Ok(turned)
     }
 
-    /// The sequence of the newest record with this alias.
-    pub fn find_alias(&self, alias: &str) -> Result<Option<u64>, ReadError> {
+    /// The newest record with this alias, beside what is damaged.
+    pub fn find_alias(&self, alias: &str) -> Result<Found, ReadError> {
+        let mut doubt = None;
         for segment in self.shared.segments().iter().rev() {
-            if let Some(sequence) = find_alias(segment, alias)? {
-                return Ok(Some(sequence));
+            let found = match find_alias(segment, alias) {
+                Err(ReadError::Damaged { damage, .. }) => {
+                    doubt.get_or_insert(damage);
+                    continue;
+                }
+                found => found?,
+            };
+            if found.sequence.is_some() {
+                let doubt = doubt.or(found.doubt);
+                return Ok(Found { doubt, ..found });
             }
         }
-        Ok(None)
+        let sequence = None;
+        Ok(Found { sequence, doubt })
     }
 
-    /// The newest `max` marks that are not older than `since_ms`, oldest first.
-    pub fn marks(&self, since_ms: u64, max: usize) -> Result<Vec<Mark>, ReadError> {
+    /// The newest `max` marks that can be read and are not older than `since_ms`.
+    pub fn marks(&self, since_ms: u64, max: usize) -> Result<Marks, ReadError> {
         let mut parts: Vec<Vec<Mark>> = Vec::new();
+        let mut unread = Vec::new();
         let mut room = max;
         for segment in self.shared.segments().iter().rev() {
             if room == 0 || (segment.records() > 0 && segment.last_time_ms() < since_ms) {
                 break;
             }
-            let part = marks(segment, since_ms, room)?;
+            let (part, damaged) = match marks(segment, since_ms, room) {
+                Err(ReadError::Damaged { damage, .. }) => {
+                    let marks = None;
+                    (Vec::new(), Some(Unread { damage, marks }))
+                }
+                found => found?,
+            };
             room -= part.len();
             parts.push(part);
+            unread.extend(damaged);
         }
-        Ok(parts.into_iter().rev().flatten().collect())
+        unread.reverse();
+        let marks = parts.into_iter().rev().flatten().collect();
+        Ok(Marks { marks, unread })
     }
 
     /// The log at a glance.
@@ -335,36 +368,50 @@ fn turn(segment: &Segment, ms: u64) -> Result<Range<u64>, ReadError> {
     Ok(end..end)
 }
 
-fn find_alias(segment: &Segment, alias: &str) -> Result<Option<u64>, ReadError> {
+fn find_alias(segment: &Segment, alias: &str) -> Result<Found, ReadError> {
     let end = segment.end();
     let hash = hash(alias, segment.salt);
     let mut skip = 0;
     loop {
         let found = segment.lookup(|index| index.alias(hash, skip, ALIASES_AT_ONCE))?;
         if found.is_empty() {
-            return Ok(None);
+            return Ok(Found::default());
         }
         for posting in &found {
+            let sequence = segment.first + u64::from(posting.ordinal);
+            if sequence >= end {
+                continue;
+            }
             let mut same = false;
             let mut compare = |record: &crate::record::Record<'_>| {
-                same = record.alias == Some(alias) && record.head.sequence < end;
+                same = record.alias == Some(alias);
                 true
             };
-            fetch(segment, std::slice::from_ref(posting), &mut compare)?;
-            if same {
-                return Ok(Some(segment.first + u64::from(posting.ordinal)));
+            let doubt = match fetch(segment, std::slice::from_ref(posting), &mut compare) {
+                // Of 64 bits, salted, it is the one's hash: another's is less likely than any fault.
+                Err(ReadError::Damaged { damage, .. }) => Some(damage),
+                read => read.map(|_| None)?,
+            };
+            if same || doubt.is_some() {
+                let sequence = Some(sequence);
+                return Ok(Found { sequence, doubt });
             }
         }
         skip += found.len();
     }
 }
 
-fn marks(segment: &Segment, since_ms: u64, max: usize) -> Result<Vec<Mark>, ReadError> {
+fn marks(
+    segment: &Segment,
+    since_ms: u64,
+    max: usize,
+) -> Result<(Vec<Mark>, Option<Unread>), ReadError> {
     let end = segment.ordinal(segment.end());
     let mut postings = segment.lookup(|index| index.marks(max))?;
     postings.retain(|posting| posting.ordinal < end);
     let mut marks = Vec::new();
-    fetch(segment, &postings, &mut |record| {
+    let mut unread: Option<Unread> = None;
+    let mut take = |record: &crate::record::Record<'_>, _: &[u8]| {
         if let Some(mark) = record.mark.filter(|_| record.head.time_ms >= since_ms) {
             marks.push(Mark {
                 sequence: record.head.sequence,
@@ -373,6 +420,12 @@ fn marks(segment: &Segment, since_ms: u64, max: usize) -> Result<Vec<Mark>, Read
             });
         }
         true
+    };
+    fetch_beside(segment, &postings, &mut take, &mut |damage, _| {
+        let before = unread.take().and_then(|unread| unread.marks);
+        let marks = Some(before.unwrap_or(0) + 1);
+        unread = Some(Unread { damage, marks });
+        Ok(())
     })?;
-    Ok(marks)
+    Ok((marks, unread))
 }

@@ -70,6 +70,8 @@ impl Writer {
         self.usable()?;
         self.retention_is_due = false;
         let retained = self.retain_by(now_ms);
+        // What failed is tried again when it is time.
+        self.retention_is_due &= retained.is_ok();
         let gone = std::mem::take(&mut self.gone);
         if let Some(helper) = self.helper.as_ref().filter(|_| !gone.is_empty()) {
             helper.let_go(gone);
@@ -148,11 +150,16 @@ impl Writer {
         let limits = &self.options.retention;
         let segments = segments.get(compacted..).unwrap_or_default();
         let spare_bytes = self.helper.as_ref().map_or(0, Helper::spare_bytes);
-        let held = segments.iter().map(|segment| segment.disk_bytes());
-        let mut bytes: u64 = spare_bytes + held.sum::<u64>();
+        // Asked once: the upkeep may write an index meanwhile.
+        let held: Vec<u64> = segments
+            .iter()
+            .map(|segment| segment.disk_bytes())
+            .collect();
+        let mut bytes = spare_bytes + held.iter().sum::<u64>();
         let mut records: u64 = segments.iter().map(|segment| segment.records()).sum();
-        let sealed = segments.iter().take(segments.len().saturating_sub(1));
-        let forgettable = sealed.take_while(|segment| {
+        let sealed = segments.iter().zip(held);
+        let sealed = sealed.take(segments.len().saturating_sub(1));
+        let forgettable = sealed.take_while(|(segment, held)| {
             let too_old = limits
                 .age_ms_max
                 .is_some_and(|age| now_ms.saturating_sub(segment.last_time_ms()) > age);
@@ -160,7 +167,7 @@ impl Writer {
             let too_many = limits
                 .events_max
                 .is_some_and(|max| records - segment.records() >= max);
-            bytes -= segment.disk_bytes();
+            bytes -= held;
             records -= segment.records();
             too_old || too_large || too_many
         });

@@ -278,14 +278,16 @@ impl Writer {
         }
     }
 
-    /// How long a sync may still be put off; `None` if there is nothing to sync. Milliseconds.
+    /// How long a sync may still be put off; `None` if there is nothing to sync, or nothing can be
+    /// synced any more. Milliseconds.
     ///
     /// A clock that was set back by more than the interval makes it due at once.
     pub fn sync_due_in_ms(&self, now_ms: u64) -> Option<u64> {
         let Durability::Interval { unsynced_ms_max } = self.options.durability else {
             return None;
         };
-        let unsynced = self.unsynced?;
+        // What is not synced when the log stops stays so: who waits for it to be due would not wait.
+        let unsynced = self.unsynced.filter(|_| self.poison.is_none())?;
         Some(unsynced_ms_max.saturating_sub(now_ms.abs_diff(unsynced.since_ms)))
     }
 

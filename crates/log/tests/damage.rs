@@ -14,8 +14,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use support::{Everything, Only, commit, read_from, small_segments, try_open};
 use tidings_log::{
-    FaultStorage, OpenError, Options, ReadError, ReadLimits, Repair, RepairError, Select, inspect,
-    repair,
+    FaultStorage, Head, OpenError, Options, ReadError, ReadLimits, Repair, RepairError, Select,
+    inspect, repair,
 };
 
 const FIRST: &str = "00000000000000000001.log";
@@ -698,4 +698,111 @@ fn damage_is_told_from_a_crash_by_a_later_record_that_ends_in_zeros_or_is_cut() 
         let opened = try_open(&disk, &options).map(drop);
         assert!(matches!(opened, Err(OpenError::Damaged(_))), "{opened:?}");
     }
+}
+
+/// Records in three segments, each with an alias, a mark, and a time that tell its sequence; with an
+/// index of several blocks for each segment.
+fn noted() -> (Files, Options) {
+    let disk = FaultStorage::new(1);
+    let options = small_segments(50_000);
+    let (mut writer, reader, _) = try_open(&disk, &options).unwrap();
+    while reader.stats().segments < 3 || reader.next() <= 1100 {
+        let sequence = reader.next();
+        let (alias, mark) = (format!("alias-{sequence}"), sequence.to_le_bytes());
+        let mut batch = writer.begin(1000 + sequence);
+        let head = Head {
+            topics: &["a"],
+            alias: Some(&alias),
+            mark: Some(&mark),
+            ..Head::default()
+        };
+        batch.push(&head, |_, out| out.push(b'x')).unwrap();
+        writer.commit(batch).unwrap();
+    }
+    writer.close().unwrap();
+    (disk.files(), options)
+}
+
+/// Names of the log's segments, oldest first.
+fn segments(files: &Files) -> Vec<String> {
+    let names = files.iter().map(|(name, _)| name.clone());
+    let mut names: Vec<_> = names.filter(|name| name.ends_with("log")).collect();
+    names.sort();
+    names
+}
+
+fn damage_file(files: &mut Files, name: &str, range: impl Iterator<Item = usize>) {
+    let (_, bytes) = files.iter_mut().find(|(it, _)| it == name).unwrap();
+    range.for_each(|offset| bytes[offset] ^= 1);
+}
+
+/// One damaged record in an older segment hid all marks and aliases that were looked for beyond it.
+#[test]
+fn marks_and_aliases_are_found_beside_a_damaged_record() {
+    let (mut files, options) = noted();
+    let name = segments(&files)[1].clone();
+    damage_file(&mut files, &name, 20_000..20_001);
+    let (_, reader, _) = try_open(&disk_of(&files), &options).unwrap();
+    let found = reader.marks(0, 10_000).unwrap();
+    assert_eq!(found.unread.len(), 1);
+    let unread = found.unread.first().unwrap();
+    assert_eq!((&unread.damage.segment, unread.marks), (&name, Some(1)));
+    assert!((19_000..=20_000).contains(&unread.damage.offset));
+    let all = 1..reader.next();
+    let held: Vec<u64> = found.marks.iter().map(|mark| mark.sequence).collect();
+    let missing: Vec<u64> = all.clone().filter(|it| !held.contains(it)).collect();
+    assert_eq!((missing.len(), held.len() + 1), (1, all.clone().count()));
+    for sequence in all {
+        let found = reader.find_alias(&format!("alias-{sequence}")).unwrap();
+        // Its hash tells where it is, but it cannot be compared.
+        assert_eq!(found.sequence, Some(sequence));
+        assert_eq!(found.doubt.is_some(), missing.contains(&sequence));
+    }
+    let none = reader.find_alias("alias-0").unwrap();
+    assert_eq!((none.sequence, none.doubt), (None, None));
+}
+
+/// An index that cannot be built again hid all that is older, and times were not found at all.
+#[test]
+fn a_segment_that_cannot_be_looked_into_hides_nothing_else() {
+    let (mut files, options) = noted();
+    let names = segments(&files);
+    let [first, damaged, after] = [0, 1, 2].map(|place| {
+        let digits = names[place].strip_suffix(".log").unwrap();
+        digits.parse::<u64>().unwrap()
+    });
+    damage_file(&mut files, &names[1], 20_000..20_001);
+    let index = names[1].replace("log", "idx");
+    let (_, bytes) = files.iter().find(|(name, _)| *name == index).unwrap();
+    let range = 4096..bytes.len();
+    damage_file(&mut files, &index, range);
+    let (_, reader, _) = try_open(&disk_of(&files), &options).unwrap();
+
+    let found = reader.marks(0, 10_000).unwrap();
+    assert_eq!(found.unread.len(), 1);
+    assert_eq!(found.unread[0].marks, None);
+    assert_eq!(found.unread[0].damage.segment, names[1]);
+    let held = found.marks.iter().map(|mark| mark.sequence);
+    assert!(held.eq((first..damaged).chain(after..reader.next())));
+
+    let find = |sequence: u64| reader.find_alias(&format!("alias-{sequence}")).unwrap();
+    assert_eq!(
+        (find(after).sequence, find(after).doubt),
+        (Some(after), None)
+    );
+    assert_eq!(find(damaged).sequence, None);
+    assert_eq!(find(damaged - 1).sequence, Some(damaged - 1));
+    for sequence in [damaged, damaged - 1, 0] {
+        assert_eq!(find(sequence).doubt.unwrap().segment, names[1]);
+    }
+
+    let only = Only(&["a"]);
+    let newest = reader.next() - after;
+    assert_eq!(reader.last(&only, newest, 0).unwrap(), after);
+    assert_eq!(reader.last(&only, newest + 2, 0).unwrap(), damaged - 2);
+    for (sequence, expected) in [(after, after), (damaged + 9, damaged), (2, 2)] {
+        assert_eq!(reader.at_time(1000 + sequence).unwrap(), expected);
+    }
+    let read = reader.read(&only, damaged, ReadLimits::default());
+    assert!(matches!(read, Err(ReadError::Damaged { next, .. }) if next == after));
 }

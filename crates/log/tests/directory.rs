@@ -47,6 +47,27 @@ fn a_second_opening_is_told_who_has_the_log() {
     DirectoryStorage::open(directory.path()).unwrap();
 }
 
+/// The process ID is only for the message: where the disk has no room for it the log opens, and who is
+/// refused is not told by whom.
+#[cfg(target_os = "linux")] // that has such a device
+#[test]
+fn no_room_for_the_process_id_stops_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/full", directory.path().join("LOCK")).unwrap();
+    DirectoryStorage::open(directory.path()).unwrap();
+}
+
+#[test]
+fn the_process_id_takes_the_place_of_the_one_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let lock = directory.path().join("LOCK");
+    // A longer one.
+    std::fs::write(&lock, "18446744073709551615\n").unwrap();
+    let _held = DirectoryStorage::open(directory.path()).unwrap();
+    let pid = std::fs::read_to_string(&lock).unwrap();
+    assert_eq!(pid, format!("{}\n", std::process::id()));
+}
+
 #[test]
 fn a_log_is_inspected_while_it_is_open() {
     let directory = tempfile::tempdir().unwrap();

@@ -112,8 +112,8 @@ fn version_1_opens_reads_and_verifies() {
     assert_eq!(read_from(&reader, &Everything, 1).unwrap(), frames());
     let odd: Vec<_> = frames().into_iter().step_by(2).collect();
     assert_eq!(read_from(&reader, &Only(&["all"]), 1).unwrap(), odd);
-    assert_eq!(reader.find_alias("alias-7").unwrap(), Some(15));
-    assert_eq!(reader.marks(0, 100).unwrap().len(), 12);
+    assert_eq!(reader.find_alias("alias-7").unwrap().sequence, Some(15));
+    assert_eq!(reader.marks(0, 100).unwrap().marks.len(), 12);
 
     commit(&mut writer, "all", &[b"and on it goes"]).unwrap();
     writer.close().unwrap();
@@ -164,8 +164,8 @@ fn version_2_opens_reads_and_verifies() {
         .map(|(sequence, _)| *sequence)
         .collect();
     assert_eq!(orders[0], 37, "without the rule nothing of it is promised");
-    assert_eq!(reader.find_alias("alias-45").unwrap(), Some(91));
-    assert_eq!(reader.marks(0, 1000).unwrap().len(), KEPT.len() + 38);
+    assert_eq!(reader.find_alias("alias-45").unwrap().sequence, Some(91));
+    assert_eq!(reader.marks(0, 1000).unwrap().marks.len(), KEPT.len() + 38);
 
     commit(&mut writer, "all", &[b"and on it goes"]).unwrap();
     writer.close().unwrap();

@@ -35,6 +35,8 @@ pub enum Fault {
     Write,
     /// Syncs fail, after which nobody knows what was written.
     Sync,
+    /// Syncs of the directory fail, after which nobody knows which files there are.
+    SyncDirectory,
 }
 
 impl Disk {
@@ -56,12 +58,17 @@ struct File {
     fault: Arc<AtomicU8>,
 }
 
+/// Fails if `fault` is what is wrong.
+fn check(wrong: &AtomicU8, fault: Fault, kind: io::ErrorKind) -> io::Result<()> {
+    if wrong.load(Ordering::Relaxed) == fault as u8 {
+        return Err(kind.into());
+    }
+    Ok(())
+}
+
 impl File {
     fn check(&self, fault: Fault, kind: io::ErrorKind) -> io::Result<()> {
-        if self.fault.load(Ordering::Relaxed) == fault as u8 {
-            return Err(kind.into());
-        }
-        Ok(())
+        check(&self.fault, fault, kind)
     }
 }
 
@@ -87,6 +94,7 @@ impl Storage for Disk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
+        check(&self.fault, Fault::SyncDirectory, io::ErrorKind::Other)?;
         self.files.sync_directory()
     }
 }

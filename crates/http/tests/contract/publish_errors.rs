@@ -226,6 +226,22 @@ async fn a_failed_sync_stops_publishing_and_nothing_else() {
     assert_eq!(kit.metric("tidings_log_failed").await, Some(1.0));
 }
 
+/// Nobody has to publish for it to be known: what nobody asked for, as retention, stops the log too.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_stops_while_it_forgets_is_not_ready() {
+    let kit = Kit::with(|setup| setup.log.retention.age_ms_max = Some(800));
+    let mut events = kit.subscribe("/events?topic=t").await;
+    kit.publish("t", &["safe"]).await;
+    kit.disk.set(Fault::SyncDirectory);
+    kit.until("the log stops", |stats| stats.log_failed == 1)
+        .await;
+    assert!(kit.not_ready().await.contains("until the hub is restarted"));
+    assert_eq!(kit.metric("tidings_log_failed").await, Some(1.0));
+    assert_eq!(events.data(1).await, ["safe"]);
+    let mut events = kit.subscribe("/events?topic=t&from=earliest").await;
+    assert_eq!(events.data(1).await, ["safe"]);
+}
+
 /// A hub that stops answers what it accepted and refuses the rest.
 #[tokio::test(start_paused = true)]
 async fn a_closed_hub_refuses() {

@@ -10,7 +10,7 @@ use std::{
 use tidings::{Committer, Hub, Limits, Report};
 use tidings_log::{
     CommitError, DirectoryError, DirectoryStorage, MemoryStorage, OpenError, Options, Recovery,
-    Retention, Storage, TopicRetention, Topics, Upkeep,
+    Retention, Storage, TopicRetention, Topics, Unread, Upkeep,
 };
 use tokio::sync::oneshot;
 
@@ -92,6 +92,9 @@ fn directory(path: &Path) -> Result<DirectoryStorage, Failure> {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                     "; let this user write there, choose another directory with --data DIR, or keep \
                      events in memory only with --memory"
+                }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "; free some space, or choose another directory with --data DIR"
                 }
                 _ => "; choose another directory with --data DIR",
             },
@@ -249,12 +252,18 @@ fn report(report: Report) {
         Report::RetentionFailed(error) => {
             tracing::warn!(%error, "could not forget old events; trying again");
         }
-        Report::CommitFailed(error) if error.is_poisoned() => {
+        Report::LogFailed(error) => {
             tracing::error!(%error, "the log has failed: nothing more can be published until a restart");
         }
         Report::CommitFailed(error) => {
             tracing::error!(%error, "a commit failed; its publishers were told");
         }
+        Report::KeysUnread(Unread { damage, marks }) => tracing::warn!(
+            %damage,
+            keys = %marks.map_or_else(|| "an unknown number".to_owned(), |marks| marks.to_string()),
+            "idempotency keys cannot be read: what is published again with one of them is stored a \
+             second time; see: tidings log verify"
+        ),
         other => tracing::info!(?other, "the committer reports"),
     }
 }

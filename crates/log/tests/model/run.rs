@@ -733,7 +733,10 @@ impl Run {
         let mut expected = self.held().rev();
         let expected = expected.find(|record| record.alias.as_ref() == Some(&alias));
         match reader.find_alias(&alias) {
-            Ok(found) => assert_eq!(found, expected.map(|record| record.sequence)),
+            Ok(found) => {
+                assert_eq!(found.sequence, expected.map(|record| record.sequence));
+                assert_eq!(found.doubt, None);
+            }
             Err(ReadError::Io(_)) => {}
             Err(error) => panic!("{error}"),
         }
@@ -754,9 +757,9 @@ impl Run {
         expected.reverse();
         match reader.marks(since_ms, max) {
             Ok(found) => {
-                let found = found
-                    .into_iter()
-                    .map(|mark| (mark.sequence, mark.bytes.to_vec()));
+                assert_eq!(found.unread, []);
+                let marks = found.marks.into_iter();
+                let found = marks.map(|mark| (mark.sequence, mark.bytes.to_vec()));
                 assert_eq!(found.collect::<Vec<_>>(), expected);
             }
             Err(ReadError::Io(_)) => {}
