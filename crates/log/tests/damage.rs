@@ -516,6 +516,47 @@ fn what_a_repair_left_out_is_told_to_readers() {
 }
 
 #[test]
+fn zeros_at_the_end_of_a_sparse_segment_are_damage() {
+    let (mut files, _, options) = sample();
+    files.sort();
+    let first = files.iter().position(|(name, _)| name == FIRST).unwrap();
+    files[first].1[300] ^= 1;
+    let disk = disk_of(&files);
+    repair(&disk, false, &mut |_| {}, &mut |_| {}).unwrap();
+    // Opened once it has an index.
+    drop(try_open(&disk, &options).unwrap());
+    let mut indexed = disk.files();
+    indexed.sort();
+    let segment = indexed.iter_mut().find(|(name, _)| name == FIRST).unwrap();
+    let written = segment.1.len();
+    let last = 56 + 2 + "topic/0".len() + 20;
+    segment.1[written - last..].fill(0);
+    let (disk, whole) = (disk_of(&indexed), disk);
+    let report = inspect::verify(&disk, &mut |_| {}).unwrap();
+    let whole = inspect::verify(&whole, &mut |_| {}).unwrap();
+    assert!(report.segments[0].problem.is_some());
+    assert_eq!(report.segments[0].records, whole.segments[0].records - 1);
+    let mut dumped = inspect::dump(&disk).unwrap();
+    assert!(dumped.any(|record| record.is_err()));
+    let (_, reader, found) = try_open(&disk, &options).unwrap();
+    assert_eq!(found.indexes_rebuilt, 0);
+    for select in [&Everything as &dyn Select, &Only(&["topic/0", "topic/1"])] {
+        let read = read_from(&reader, select, 1);
+        assert!(matches!(read, Err(ReadError::Damaged { .. })), "{read:?}");
+    }
+
+    indexed.retain(|(name, _)| !name.ends_with("idx"));
+    let opened = try_open(&disk_of(&indexed), &options);
+    assert!(matches!(opened, Err(OpenError::Damaged(_))));
+    let mut told = Vec::new();
+    let disk = disk_of(&indexed);
+    repair(&disk, false, &mut |_| {}, &mut |it| told.push(it.clone())).unwrap();
+    let lost = (written - last) as u64..written as u64;
+    assert!(matches!(&*told, [Repair::Rewrite { left_out, .. }] if left_out[0] == lost));
+    try_open(&disk, &options).unwrap();
+}
+
+#[test]
 fn missing_segments_are_bridged() {
     let (mut files, frames, options) = sample();
     files.sort();
