@@ -329,7 +329,7 @@ fn closed(
 
 fn verify_records(report: &mut SegmentReport, mut walk: Walk, next: Option<u64>) -> io::Result<()> {
     let mut whole_bytes = HEADER_END;
-    let mut group_records = 0;
+    let (mut group_records, mut group_time_ms) = (0, 0);
     let bad = loop {
         let head = match walk.step()? {
             Walked::Record(record) => record.head,
@@ -337,13 +337,16 @@ fn verify_records(report: &mut SegmentReport, mut walk: Walk, next: Option<u64>)
             Walked::End => break (report.bytes, "the last group of records is not complete"),
             Walked::Bad(offset, reason) => break (offset, reason),
         };
-        if report.records + group_records == 0 {
-            report.first_time_ms = head.time_ms;
+        if group_records == 0 {
+            group_time_ms = head.time_ms;
         }
-        report.last_time_ms = head.time_ms;
         group_records += 1;
         // Of a group a compacted segment may hold any part.
         if !head.continues() || walk.span.end.is_some() {
+            if report.records == 0 {
+                report.first_time_ms = group_time_ms;
+            }
+            report.last_time_ms = head.time_ms;
             report.records += std::mem::take(&mut group_records);
             whole_bytes = walk.scanner.offset() + u64::from(head.length);
         }

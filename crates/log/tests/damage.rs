@@ -12,7 +12,7 @@ mod support;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use support::{Everything, Only, commit, read_from, small_segments, try_open};
+use support::{Everything, Only, commit, commit_at, read_from, small_segments, try_open};
 use tidings_log::{
     FaultStorage, OpenError, Options, ReadError, ReadLimits, Repair, RepairError, Select, inspect,
     repair,
@@ -182,6 +182,23 @@ fn a_hole_in_the_last_commit_is_cut_and_one_before_it_is_refused() {
     assert_eq!(disk.files()[0].1, damaged, "refusing changes nothing");
     let report = inspect::verify(&disk, &mut |_| {}).unwrap();
     assert!(!report.is_sound());
+}
+
+#[test]
+fn no_time_is_told_of_a_group_that_is_not_whole() {
+    let disk = FaultStorage::new(1);
+    let options = small_segments(1 << 20);
+    let (mut writer, _, _) = try_open(&disk, &options).unwrap();
+    commit_at(&mut writer, 1000, "topic", &[b"one"]).unwrap();
+    let second_at = disk.files()[0].1.len();
+    commit_at(&mut writer, 2000, "topic", &[b"two", b"three"]).unwrap();
+    let whole = disk.files()[0].1.clone();
+    for (bytes, times) in [(second_at - 1, (0, 0)), (whole.len() - 1, (1000, 1000))] {
+        let disk = disk_of(&[(FIRST.to_owned(), whole[..bytes].to_vec())]);
+        let report = inspect::verify(&disk, &mut |_| {}).unwrap();
+        let segment = &report.segments[0];
+        assert_eq!((segment.first_time_ms, segment.last_time_ms), times);
+    }
 }
 
 #[test]
