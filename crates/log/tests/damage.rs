@@ -13,6 +13,7 @@ mod support;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use support::{Everything, Only, commit, commit_at, read_from, small_segments, try_open};
+use tidings_log::inspect::IndexReport;
 use tidings_log::{
     FaultStorage, OpenError, Options, ReadError, ReadLimits, Repair, RepairError, Select, inspect,
     repair,
@@ -337,6 +338,43 @@ fn an_index_that_is_missing_or_stale_is_built_again() {
     assert_eq!(rebuilt, original, "the same index, byte for byte");
 }
 
+fn index_of(files: &[(String, Vec<u8>)]) -> IndexReport {
+    let report = inspect::verify(&disk_of(files), &mut |_| {}).unwrap();
+    report.segments[0].index
+}
+
+#[test]
+fn an_index_is_good_if_opening_takes_it() {
+    let (files, _, options) = closed();
+    let behind = |bytes: &[u8]| {
+        let mut files = files.clone();
+        files[1].1.extend_from_slice(bytes);
+        index_of(&files)
+    };
+    assert_eq!(behind(&[]), IndexReport::Good);
+    assert_eq!(behind(&[0; 100]), IndexReport::Good);
+    assert_eq!(behind(&[7; 100]), IndexReport::Bad);
+
+    let (mut files, frames, _) = sample();
+    files.sort();
+    assert_eq!(index_of(&files), IndexReport::Good);
+    // One that was written when there was less.
+    let disk = FaultStorage::new(1);
+    let (mut writer, ..) = try_open(&disk, &options).unwrap();
+    commit(&mut writer, "topic/0", &[&frames[0], &frames[1]]).unwrap();
+    writer.close().unwrap();
+    let stale = disk.files();
+    assert_eq!(
+        (index_of(&stale), &stale[0].0),
+        (IndexReport::Good, &files[0].0)
+    );
+    assert!(files[1].1.starts_with(&stale[1].1), "it is of this segment");
+    files[0].1.clone_from(&stale[0].1);
+    assert_eq!(index_of(&files), IndexReport::Bad);
+    let (.., found) = try_open(&disk_of(&files), &options).unwrap();
+    assert_eq!(found.indexes_rebuilt, 1);
+}
+
 /// A log of one segment that was closed in good order: what it holds, and its index.
 fn closed() -> (Files, Vec<Vec<u8>>, Options) {
     let disk = FaultStorage::new(1);
@@ -568,8 +606,8 @@ fn zeros_at_the_end_of_a_sparse_segment_are_damage() {
     let mut told = Vec::new();
     let disk = disk_of(&indexed);
     repair(&disk, false, &mut |_| {}, &mut |it| told.push(it.clone())).unwrap();
-    let lost = (written - last) as u64..written as u64;
-    assert!(matches!(&*told, [Repair::Rewrite { left_out, .. }] if left_out[0] == lost));
+    let zeroed = (written - last) as u64..written as u64;
+    assert!(matches!(&*told, [Repair::Rewrite { left_out, .. }] if left_out[0] == zeroed));
     try_open(&disk, &options).unwrap();
 }
 
