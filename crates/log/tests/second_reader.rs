@@ -466,10 +466,16 @@ proptest! {
 
     /// What was repaired is a log as any other.
     #[test]
-    fn what_was_repaired_is_read(closed: bool, harm in harm(), file: usize) {
-        let (mut files, options) = sample(closed, false);
-        let file = file % files.len();
-        apply(&harm, &mut files, file);
+    fn what_was_repaired_is_read(
+        closed: bool,
+        unsynced: bool,
+        harms in vec((harm(), any::<usize>()), 1..4),
+    ) {
+        let (mut files, options) = sample(closed, unsynced);
+        for (harm, file) in &harms {
+            let file = file % files.len();
+            apply(harm, &mut files, file);
+        }
         let disk = storage(&files);
         if repair(&disk, false, &mut |_| {}, &mut |_| {}).is_ok() {
             let repaired = disk.files();
