@@ -9,6 +9,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::blank::written_end;
 use crate::error::{Damage, StorageFault};
 use crate::header::{HEADER_END, SegmentHeader};
 use crate::index::IndexError;
@@ -21,6 +22,9 @@ use crate::storage::{Storage, StorageFile};
 
 /// What is wrong where nothing is.
 pub(crate) const LOST: &str = "there was more when the log was closed";
+
+/// So much behind the end of a log that was closed must be zeros. More than a record's head.
+const BEHIND_CLOSED_BYTES: u64 = 4096;
 
 /// The index of the newest segment.
 pub(crate) struct Closed {
@@ -136,6 +140,13 @@ impl Closed {
             bad: None,
         })
     }
+}
+
+/// Whether the newest segment, a file of so many bytes, may end there: a record that follows would begin
+/// right there.
+pub(crate) fn is_end(file: &dyn StorageFile, end: u64, len: u64) -> io::Result<bool> {
+    let behind = end..len.min(end.saturating_add(BEHIND_CLOSED_BYTES));
+    Ok(end <= len && written_end(file, behind)? <= end)
 }
 
 /// Whether a segment that cannot say itself which it is held records when the log was closed.

@@ -9,10 +9,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::blank::written_end;
-use crate::closed::{Closed, gone, was_closed};
+use crate::closed::{Closed, gone, is_end, was_closed};
 use crate::error::{Damage, OpenError, StorageFault};
 use crate::header::{HEADER_END, HeaderFound, SegmentHeader};
 use crate::index_file::FileIndex;
+use crate::index_layout::Summary;
 use crate::recovery::good_header;
 use crate::segment::{index_name, log_name, name_sequence};
 use crate::storage::{Storage, StorageFile};
@@ -81,11 +82,12 @@ pub enum OpenProblem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IndexReport {
-    /// All of it can be trusted.
+    /// It is of all that there is in the segment, and all of it can be trusted.
     Good,
     /// There is none: as for the newest segment, else it is built at the next opening.
     None,
-    /// It cannot be trusted. It can be removed: it is built again at the next opening.
+    /// It is of something else, or cannot be trusted. It can be removed: opening does not take it, but
+    /// builds it again where there has to be one.
     Bad,
 }
 
@@ -299,7 +301,7 @@ fn verify_segment(
         Ok(header) => {
             report.follows = header.follows;
             report.compacted = header.end > 0;
-            let walk = Walk::new(&header, file, bytes, closed.as_ref(), next);
+            let walk = Walk::new(&header, Arc::clone(&file), bytes, closed.as_ref(), next);
             verify_records(&mut report, walk, next).map_err(fault)?;
             // One without records may have been replaced by the next, which then follows no more.
             report.end = match (header.end, report.records) {
@@ -307,7 +309,7 @@ fn verify_segment(
                 (0, records) => Some(first.saturating_add(records)),
                 (end, _) => Some(end),
             };
-            report.index = verify_index(storage, &header, bytes);
+            report.index = verify_index(storage, &header, &(file, bytes), next)?;
             log.get_or_insert(header);
         }
     }
@@ -329,7 +331,7 @@ fn closed(
 
 fn verify_records(report: &mut SegmentReport, mut walk: Walk, next: Option<u64>) -> io::Result<()> {
     let mut whole_bytes = HEADER_END;
-    let mut group_records = 0;
+    let (mut group_records, mut group_time_ms) = (0, 0);
     let bad = loop {
         let head = match walk.step()? {
             Walked::Record(record) => record.head,
@@ -337,13 +339,16 @@ fn verify_records(report: &mut SegmentReport, mut walk: Walk, next: Option<u64>)
             Walked::End => break (report.bytes, "the last group of records is not complete"),
             Walked::Bad(offset, reason) => break (offset, reason),
         };
-        if report.records + group_records == 0 {
-            report.first_time_ms = head.time_ms;
+        if group_records == 0 {
+            group_time_ms = head.time_ms;
         }
-        report.last_time_ms = head.time_ms;
         group_records += 1;
         // Of a group a compacted segment may hold any part.
         if !head.continues() || walk.span.end.is_some() {
+            if report.records == 0 {
+                report.first_time_ms = group_time_ms;
+            }
+            report.last_time_ms = head.time_ms;
             report.records += std::mem::take(&mut group_records);
             whole_bytes = walk.scanner.offset() + u64::from(head.length);
         }
@@ -363,19 +368,58 @@ fn verify_records(report: &mut SegmentReport, mut walk: Walk, next: Option<u64>)
     Ok(())
 }
 
-fn verify_index(storage: &dyn Storage, header: &SegmentHeader, bytes: u64) -> IndexReport {
+/// The index beside a segment, which the `next` one follows.
+fn verify_index(
+    storage: &dyn Storage,
+    header: &SegmentHeader,
+    segment: &Opened,
+    next: Option<u64>,
+) -> Result<IndexReport, StorageFault> {
     let name = index_name(header.first);
-    if storage.open(&name).is_err() {
-        return IndexReport::None;
-    }
-    let expected = |summary: &crate::index_layout::Summary| {
-        summary.first == header.first && summary.log_bytes <= bytes
-    };
+    let expected = |summary: &Summary| summary.first == header.first && summary.salt == header.salt;
     let opened = FileIndex::open(storage, &name, expected, header.salt);
-    let good = opened.is_some_and(|(index, ..)| index.verify().is_ok());
-    if good {
+    let whole = opened.filter(|(index, ..)| index.verify().is_ok());
+    let fits = whole.map(|(_, summary, _)| fits(header, &summary, segment, next));
+    Ok(if fits.transpose()?.unwrap_or(false) {
         IndexReport::Good
+    } else if storage.open(&name).is_err() || has_changed(storage, header, segment)? {
+        IndexReport::None
     } else {
         IndexReport::Bad
+    })
+}
+
+/// Whether an index is of all that there is in a segment: what opening asks of it.
+fn fits(
+    header: &SegmentHeader,
+    summary: &Summary,
+    (file, bytes): &Opened,
+    next: Option<u64>,
+) -> Result<bool, StorageFault> {
+    let end = summary.log_bytes;
+    if header.end > 0 {
+        return Ok(end == *bytes);
     }
+    let fault = |error| StorageFault::new("read", &log_name(header.first), error);
+    Ok((HEADER_END..=*bytes).contains(&end)
+        && match next {
+            Some(next) => header.end_with(summary.records) == next,
+            None => is_end(&**file, end, *bytes).map_err(fault)?,
+        })
+}
+
+/// Whether a hub has gone on in a segment since it was opened here, or replaced it: its index is of
+/// what there is now.
+fn has_changed(
+    storage: &dyn Storage,
+    header: &SegmentHeader,
+    (_, bytes): &Opened,
+) -> Result<bool, StorageFault> {
+    let name = log_name(header.first);
+    let Some((file, bytes_now)) = open(storage, &name)? else {
+        return Ok(true);
+    };
+    let fault = |error| StorageFault::new("read", &name, error);
+    let now = SegmentHeader::read(&*file).map_err(fault)?;
+    Ok(bytes_now != *bytes || now != HeaderFound::Good(header.clone()))
 }

@@ -39,9 +39,6 @@ const UNFINISHED_NAMES: [&str; 5] = [
 /// is shorter than 57 bytes.
 pub(crate) const LOST_RECORDS_MAX: u64 = (1 << 32) / 57;
 
-/// So much behind the end of a log that was closed must be zeros. More than a record's head.
-const BEHIND_CLOSED_BYTES: u64 = 4096;
-
 /// No log comes as far.
 const FLOOR_MAX: u64 = 1 << 62;
 
@@ -524,10 +521,7 @@ fn closed_in_order(
     let Some(closed) = closed else {
         return Ok(None);
     };
-    let end = closed.bytes();
-    let behind = end..len.min(end.saturating_add(BEHIND_CLOSED_BYTES));
-    let written = written_end(&**file, behind).map_err(fault("read", &name))?;
-    if end > len || written > end {
+    if !closed::is_end(&**file, closed.bytes(), len).map_err(fault("read", &name))? {
         return Ok(None);
     }
     match closed.damage(header, file)? {

@@ -415,6 +415,7 @@ fn behind(parts: &[Part], first: u64) -> u64 {
 
 /// Finds all records before `stop`, also behind what cannot be read.
 fn salvage(bytes: &[u8], header: &SegmentHeader, stop: u64) -> Salvaged {
+    let may_be_blank = header.end == 0;
     let mut found = Salvaged {
         end: header.first,
         ..Salvaged::default()
@@ -435,22 +436,23 @@ fn salvage(bytes: &[u8], header: &SegmentHeader, stop: u64) -> Salvaged {
             at += 1;
             continue;
         };
-        found.leave_out(bytes, lost_from..at);
+        found.leave_out(bytes, lost_from..at, may_be_blank);
         let end = at + crate::fields::widen(record.head.length);
         found.kept.push(at as u64..end as u64);
         found.records += 1;
         found.end = record.head.sequence.saturating_add(1);
         (at, lost_from) = (end, end);
     }
-    found.leave_out(bytes, lost_from..bytes.len());
+    found.leave_out(bytes, lost_from..bytes.len(), may_be_blank);
     found
 }
 
 impl Salvaged {
-    /// Space that was never written is not left out.
-    fn leave_out(&mut self, bytes: &[u8], range: Range<usize>) {
+    /// Space that was only written ahead is not left out; in a sparse segment there is none.
+    fn leave_out(&mut self, bytes: &[u8], range: Range<usize>, may_be_blank: bool) {
         let lost = bytes.get(range.clone()).unwrap_or_default();
-        if lost.iter().any(|byte| *byte != 0) {
+        let is_blank = may_be_blank && lost.iter().all(|byte| *byte == 0);
+        if !lost.is_empty() && !is_blank {
             self.left_out.push(range.start as u64..range.end as u64);
         }
     }

@@ -23,6 +23,8 @@ pub(crate) struct Scanner {
     buffer: Vec<u8>,
     buffer_at: u64,
     window_bytes: usize,
+    /// Whether zeros before the end are space that was written ahead.
+    may_be_blank: bool,
 }
 
 /// What was found at a place.
@@ -45,12 +47,19 @@ impl Scanner {
             buffer: Vec::new(),
             buffer_at: range.start,
             window_bytes: WINDOW_BYTES,
+            may_be_blank: true,
         }
     }
 
     /// Reads less at once: for a reader that is going to stop soon.
     pub(crate) fn window(mut self, bytes: usize) -> Self {
         self.window_bytes = bytes.clamp(4096, WINDOW_BYTES);
+        self
+    }
+
+    /// Where nothing is written ahead, as in a sparse segment, zeros are not taken for the end.
+    pub(crate) fn sparse(mut self, is_sparse: bool) -> Self {
+        self.may_be_blank = !is_sparse;
         self
     }
 
@@ -65,7 +74,7 @@ impl Scanner {
             self.position += u64::from(head.length);
         }
         let room = self.end.saturating_sub(self.position);
-        if room == 0 || self.is_blank_from_here()? {
+        if room == 0 || (self.may_be_blank && self.is_blank_from_here()?) {
             return Ok(Step::End);
         }
         if room < HEAD_BYTES as u64 || !self.fill(HEAD_BYTES)? {

@@ -239,7 +239,8 @@ impl Segment {
     }
 
     pub(crate) fn scanner(&self, from: u64) -> Scanner {
-        Scanner::new(Arc::clone(&self.file), self.salt, from..self.len())
+        let range = from..self.len();
+        Scanner::new(Arc::clone(&self.file), self.salt, range).sparse(self.sparse)
     }
 
     /// Asks the index. A damaged one is built again in memory and asked once more.
@@ -416,7 +417,8 @@ pub(crate) fn scan(
 ) -> io::Result<Scanned> {
     let mut found = Scanned::empty(range.start);
     let mut next = span.first;
-    let mut scanner = Scanner::new(Arc::clone(file), salt, range.clone());
+    let scanner = Scanner::new(Arc::clone(file), salt, range.clone());
+    let mut scanner = scanner.sparse(span.end.is_some());
     let mut group_at = None;
     while next < span.stop {
         let step = scanner.step()?;

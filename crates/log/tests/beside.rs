@@ -11,10 +11,11 @@
 mod support;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use support::{commit, small_segments, try_open};
+use tidings_log::inspect::IndexReport;
 use tidings_log::{
     Call, FaultStorage, Options, Retention, Storage, StorageFile, TopicRetention, Topics, Writer,
     inspect, repair,
@@ -92,6 +93,56 @@ fn what_is_compacted_meanwhile_is_dumped_once() {
         assert!(inspect::verify(&disk, &mut |_| {}).unwrap().is_sound());
     }
     assert!(met > 2);
+}
+
+/// A log whose oldest segments are compacted right before an index is opened.
+struct Compacted {
+    is: FaultStorage,
+    writer: Mutex<Writer>,
+}
+
+impl Storage for Compacted {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.is.list()
+    }
+
+    fn create(&self, _: &str) -> io::Result<Arc<dyn StorageFile>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        if name == "00000000000000000001.idx" {
+            self.writer.lock().unwrap().retain(1000).unwrap();
+        }
+        self.is.open(name)
+    }
+
+    fn remove(&self, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[test]
+fn the_index_of_what_took_the_place_of_a_segment_meanwhile_is_not_bad() {
+    let (disk, options) = (FaultStorage::new(1), options(kept()));
+    let writer = Mutex::new(written(&disk, &options));
+    let is = disk.clone();
+    let log = Compacted { is, writer };
+    let report = inspect::verify(&log, &mut |_| {}).unwrap();
+    assert!(report.is_sound(), "{report:#?}");
+    assert!(!report.segments[0].compacted);
+    assert_eq!(report.segments[0].index, IndexReport::None);
+    let report = inspect::verify(&disk, &mut |_| {}).unwrap();
+    assert!(report.segments[0].compacted);
+    assert_eq!(report.segments[0].index, IndexReport::Good);
 }
 
 /// Shows a file as it was at the first look at its records, and then as it is.

@@ -12,7 +12,8 @@ mod support;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use support::{Everything, Only, commit, read_from, small_segments, try_open};
+use support::{Everything, Only, commit, commit_at, read_from, small_segments, try_open};
+use tidings_log::inspect::IndexReport;
 use tidings_log::{
     FaultStorage, Head, OpenError, Options, ReadError, ReadLimits, Repair, RepairError, Select,
     inspect, repair,
@@ -185,6 +186,23 @@ fn a_hole_in_the_last_commit_is_cut_and_one_before_it_is_refused() {
 }
 
 #[test]
+fn no_time_is_told_of_a_group_that_is_not_whole() {
+    let disk = FaultStorage::new(1);
+    let options = small_segments(1 << 20);
+    let (mut writer, _, _) = try_open(&disk, &options).unwrap();
+    commit_at(&mut writer, 1000, "topic", &[b"one"]).unwrap();
+    let second_at = disk.files()[0].1.len();
+    commit_at(&mut writer, 2000, "topic", &[b"two", b"three"]).unwrap();
+    let whole = disk.files()[0].1.clone();
+    for (bytes, times) in [(second_at - 1, (0, 0)), (whole.len() - 1, (1000, 1000))] {
+        let disk = disk_of(&[(FIRST.to_owned(), whole[..bytes].to_vec())]);
+        let report = inspect::verify(&disk, &mut |_| {}).unwrap();
+        let segment = &report.segments[0];
+        assert_eq!((segment.first_time_ms, segment.last_time_ms), times);
+    }
+}
+
+#[test]
 fn a_frame_that_holds_a_record_is_not_taken_for_one() {
     // A publisher who has seen a log file sends a part of it as an event. When the power goes
     // while that event is written, what is inside must not count as a later commit.
@@ -318,6 +336,43 @@ fn an_index_that_is_missing_or_stale_is_built_again() {
     let mut original = files.clone();
     original.sort();
     assert_eq!(rebuilt, original, "the same index, byte for byte");
+}
+
+fn index_of(files: &[(String, Vec<u8>)]) -> IndexReport {
+    let report = inspect::verify(&disk_of(files), &mut |_| {}).unwrap();
+    report.segments[0].index
+}
+
+#[test]
+fn an_index_is_good_if_opening_takes_it() {
+    let (files, _, options) = closed();
+    let behind = |bytes: &[u8]| {
+        let mut files = files.clone();
+        files[1].1.extend_from_slice(bytes);
+        index_of(&files)
+    };
+    assert_eq!(behind(&[]), IndexReport::Good);
+    assert_eq!(behind(&[0; 100]), IndexReport::Good);
+    assert_eq!(behind(&[7; 100]), IndexReport::Bad);
+
+    let (mut files, frames, _) = sample();
+    files.sort();
+    assert_eq!(index_of(&files), IndexReport::Good);
+    // One that was written when there was less.
+    let disk = FaultStorage::new(1);
+    let (mut writer, ..) = try_open(&disk, &options).unwrap();
+    commit(&mut writer, "topic/0", &[&frames[0], &frames[1]]).unwrap();
+    writer.close().unwrap();
+    let stale = disk.files();
+    assert_eq!(
+        (index_of(&stale), &stale[0].0),
+        (IndexReport::Good, &files[0].0)
+    );
+    assert!(files[1].1.starts_with(&stale[1].1), "it is of this segment");
+    files[0].1.clone_from(&stale[0].1);
+    assert_eq!(index_of(&files), IndexReport::Bad);
+    let (.., found) = try_open(&disk_of(&files), &options).unwrap();
+    assert_eq!(found.indexes_rebuilt, 1);
 }
 
 /// A log of one segment that was closed in good order: what it holds, and its index.
@@ -513,6 +568,47 @@ fn what_a_repair_left_out_is_told_to_readers() {
         let page = reader.read(select, 1, ReadLimits::default()).unwrap();
         assert!(page.forgotten_before > Some(1));
     }
+}
+
+#[test]
+fn zeros_at_the_end_of_a_sparse_segment_are_damage() {
+    let (mut files, _, options) = sample();
+    files.sort();
+    let first = files.iter().position(|(name, _)| name == FIRST).unwrap();
+    files[first].1[300] ^= 1;
+    let disk = disk_of(&files);
+    repair(&disk, false, &mut |_| {}, &mut |_| {}).unwrap();
+    // Opened once it has an index.
+    drop(try_open(&disk, &options).unwrap());
+    let mut indexed = disk.files();
+    indexed.sort();
+    let segment = indexed.iter_mut().find(|(name, _)| name == FIRST).unwrap();
+    let written = segment.1.len();
+    let last = 56 + 2 + "topic/0".len() + 20;
+    segment.1[written - last..].fill(0);
+    let (disk, whole) = (disk_of(&indexed), disk);
+    let report = inspect::verify(&disk, &mut |_| {}).unwrap();
+    let whole = inspect::verify(&whole, &mut |_| {}).unwrap();
+    assert!(report.segments[0].problem.is_some());
+    assert_eq!(report.segments[0].records, whole.segments[0].records - 1);
+    let mut dumped = inspect::dump(&disk).unwrap();
+    assert!(dumped.any(|record| record.is_err()));
+    let (_, reader, found) = try_open(&disk, &options).unwrap();
+    assert_eq!(found.indexes_rebuilt, 0);
+    for select in [&Everything as &dyn Select, &Only(&["topic/0", "topic/1"])] {
+        let read = read_from(&reader, select, 1);
+        assert!(matches!(read, Err(ReadError::Damaged { .. })), "{read:?}");
+    }
+
+    indexed.retain(|(name, _)| !name.ends_with("idx"));
+    let opened = try_open(&disk_of(&indexed), &options);
+    assert!(matches!(opened, Err(OpenError::Damaged(_))));
+    let mut told = Vec::new();
+    let disk = disk_of(&indexed);
+    repair(&disk, false, &mut |_| {}, &mut |it| told.push(it.clone())).unwrap();
+    let zeroed = (written - last) as u64..written as u64;
+    assert!(matches!(&*told, [Repair::Rewrite { left_out, .. }] if left_out[0] == zeroed));
+    try_open(&disk, &options).unwrap();
 }
 
 #[test]

@@ -438,9 +438,8 @@ fn apply(harm: &Harm, files: &mut Files, file: usize) {
             place,
             bytes: count,
         } => {
-            // Not up to the end: zeros there may as well have been written ahead.
-            let (at, end) = (at(place), bytes.len().saturating_sub(1));
-            bytes[at.min(end)..end.min(at + count)].fill(0);
+            let (at, end) = (at(place), bytes.len());
+            bytes[at..end.min(at + count)].fill(0);
         }
         Harm::Extend(more) => bytes.extend_from_slice(more),
         Harm::Remove => drop(files.remove(file)),
@@ -455,23 +454,28 @@ proptest! {
     fn damage_is_met_by_both(
         closed: bool,
         unsynced: bool,
-        harms in vec((harm(), any::<usize>()), 1..3),
+        harms in vec((harm(), any::<usize>()), 1..4),
     ) {
         let (mut files, options) = sample(closed, unsynced);
-        let harms: BTreeMap<_, _> = harms.iter().map(|(harm, file)| (file % files.len(), harm)).collect();
-        // From behind, since one may be removed.
-        for (file, harm) in harms.iter().rev() {
-            apply(harm, &mut files, *file);
+        for (harm, file) in &harms {
+            let file = file % files.len();
+            apply(harm, &mut files, file);
         }
         judge_opening(&files, &options);
     }
 
     /// What was repaired is a log as any other.
     #[test]
-    fn what_was_repaired_is_read(closed: bool, harm in harm(), file: usize) {
-        let (mut files, options) = sample(closed, false);
-        let file = file % files.len();
-        apply(&harm, &mut files, file);
+    fn what_was_repaired_is_read(
+        closed: bool,
+        unsynced: bool,
+        harms in vec((harm(), any::<usize>()), 1..4),
+    ) {
+        let (mut files, options) = sample(closed, unsynced);
+        for (harm, file) in &harms {
+            let file = file % files.len();
+            apply(harm, &mut files, file);
+        }
         let disk = storage(&files);
         if repair(&disk, false, &mut |_| {}, &mut |_| {}).is_ok() {
             let repaired = disk.files();

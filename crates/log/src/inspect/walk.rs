@@ -40,7 +40,7 @@ impl Walk {
         next: Option<u64>,
     ) -> Self {
         let range = HEADER_END..bytes;
-        let scanner = Scanner::new(Arc::clone(&file), header.salt, range);
+        let scanner = Scanner::new(Arc::clone(&file), header.salt, range).sparse(header.end > 0);
         Self {
             scanner,
             file,
