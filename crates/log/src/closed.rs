@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Damage, StorageFault};
-use crate::header::{HEADER_END, SegmentHeader};
+use crate::header::{HEADER_END, SEQUENCE_MAX, SegmentHeader};
 use crate::index::IndexError;
 use crate::index_file::{self, FileIndex};
 use crate::index_layout::Summary;
@@ -61,7 +61,8 @@ impl Closed {
     }
 
     fn end(&self) -> u64 {
-        self.summary.first + u64::from(self.summary.records)
+        let records = u64::from(self.summary.records);
+        self.summary.first.saturating_add(records)
     }
 
     /// Where its records end in the file. Bytes.
@@ -152,6 +153,7 @@ pub(crate) fn gone(
     firsts: &[u64],
 ) -> Result<Option<Range<u64>>, StorageFault> {
     let indexes = names.iter().filter_map(|name| name_sequence(name, ".idx"));
+    let indexes = indexes.filter(|first| *first <= SEQUENCE_MAX);
     let (Some(newest), Some(first)) = (firsts.last().copied(), indexes.max()) else {
         return Ok(None);
     };

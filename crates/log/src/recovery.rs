@@ -11,7 +11,7 @@ use crate::blank::written_end;
 use crate::closed::{self, Closed};
 use crate::compaction::COMPACTED_NAME;
 use crate::error::{Damage, OpenError, StorageFault};
-use crate::header::{HEADER_END, HeaderFound, SegmentHeader, VERSION};
+use crate::header::{HEADER_END, HeaderFound, SEQUENCE_MAX, SegmentHeader, VERSION};
 use crate::index_file::FileIndex;
 use crate::index_layout::Summary;
 use crate::options::Options;
@@ -42,8 +42,8 @@ pub(crate) const LOST_RECORDS_MAX: u64 = (1 << 32) / 57;
 /// So much behind the end of a log that was closed must be zeros. More than a record's head.
 const BEHIND_CLOSED_BYTES: u64 = 4096;
 
-/// No log comes as far.
-const FLOOR_MAX: u64 = 1 << 62;
+/// A segment that was not finished has no name beyond this. Half of all sequences are left behind it.
+const FLOOR_MAX: u64 = SEQUENCE_MAX / 2;
 
 /// What opening a log found and did.
 #[derive(Clone, Debug, Default)]
@@ -555,6 +555,12 @@ pub(crate) fn good_header(
             segment,
             offset: 0,
             reason: "its header is not readable",
+        }
+        .into()),
+        HeaderFound::Beyond(offset) => Err(Damage {
+            segment,
+            offset,
+            reason: "no log comes as far as the sequence there",
         }
         .into()),
         HeaderFound::Version(version) => Err(OpenError::Version {

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::StorageFault;
-use crate::header::{HEADER_END, REPAIRED, SegmentHeader, VERSION};
+use crate::header::{HEADER_END, REPAIRED, SEQUENCE_MAX, SegmentHeader, VERSION};
 use crate::inspect::{OpenProblem, SegmentReport, header, verify};
 use crate::record::{HEAD_BYTES, Record, RecordHead};
 use crate::recovery::LOST_RECORDS_MAX;
@@ -385,6 +385,15 @@ fn assess(
             reason: reason.clone(),
         }),
         Some(OpenProblem::Damaged(_)) => {
+            if segment.first > SEQUENCE_MAX {
+                return Err(RepairError::Foreign {
+                    segment: segment.name.clone(),
+                    reason: format!(
+                        "no log comes as far as the name of segment {}",
+                        segment.name
+                    ),
+                });
+            }
             if let Some(other) = found.as_ref().filter(|it| it.first != segment.first) {
                 return Err(RepairError::Misnamed {
                     segment: segment.name.clone(),
