@@ -4,6 +4,8 @@
 //! That was written after all was synced, and is removed before anything else is written. So what it
 //! tells of and is not there was lost at rest. No crash explains that: it is damage, also where the
 //! file alone looks like one that was never finished.
+//!
+//! Of a compacted segment the same is so: the index that had its name before is gone when it gets it.
 
 use std::io;
 use std::ops::Range;
@@ -22,7 +24,10 @@ use crate::storage::{Storage, StorageFile};
 /// What is wrong where nothing is.
 pub(crate) const LOST: &str = "there was more when the log was closed";
 
-/// The index of the newest segment.
+/// The same of a compacted segment.
+pub(crate) const SHORTENED: &str = "its index tells that there was more";
+
+/// What an index tells of its segment.
 pub(crate) struct Closed {
     index: FileIndex,
     summary: Summary,
@@ -58,6 +63,16 @@ impl Closed {
     pub(crate) fn end_in(&self, header: &SegmentHeader) -> u64 {
         let fits = self.summary.salt == header.salt && header.end == 0;
         if fits { self.end() } else { 0 }
+    }
+
+    /// How many records it tells of, in the compacted segment with this header; 0 if that is another.
+    pub(crate) fn records_in(&self, header: &SegmentHeader) -> u64 {
+        let fits = self.summary.salt == header.salt && header.end > 0;
+        if fits {
+            u64::from(self.summary.records)
+        } else {
+            0
+        }
     }
 
     fn end(&self) -> u64 {
@@ -117,9 +132,13 @@ impl Closed {
 
     /// What was found by reading the segment in full must be all that was told of.
     pub(crate) fn compare(&self, header: &SegmentHeader, scanned: &Scanned) -> Option<Damage> {
-        let found = header.first + u64::from(scanned.index.records);
-        let (offset, reason) = scanned.bad.unwrap_or((scanned.len, LOST));
-        (found < self.end()).then(|| Damage {
+        let records = u64::from(scanned.index.records);
+        let (is_less, lost) = match header.end {
+            0 => (header.first + records < self.end(), LOST),
+            _ => (records < self.records_in(header), SHORTENED),
+        };
+        let (offset, reason) = scanned.bad.unwrap_or((scanned.len, lost));
+        is_less.then(|| Damage {
             segment: log_name(header.first),
             offset,
             reason,
@@ -137,6 +156,21 @@ impl Closed {
             bad: None,
         })
     }
+}
+
+/// What is told of a compacted segment whose file is open already, if it is still that one: a hub may have
+/// compacted it again, with others. The index of the segment whose name it got was gone for good before.
+/// So the index is of this file, or of one with the same end that was made of it since, which has no more.
+pub(crate) fn told_of_compacted(
+    storage: &dyn Storage,
+    open: &SegmentHeader,
+) -> Result<Option<Closed>, StorageFault> {
+    if open.end == 0 {
+        return Ok(None);
+    }
+    let told = Closed::of(storage, open.first, Some(open.salt))?;
+    let is_same = header(storage, open.first)?.as_ref() == Some(open);
+    Ok(told.filter(|_| is_same))
 }
 
 /// Whether a segment that cannot say itself which it is held records when the log was closed.
@@ -170,12 +204,21 @@ pub(crate) fn gone(
 
 /// Removes the newest segment's index before anything is written that it does not know of.
 pub(crate) fn forget(storage: &dyn Storage, first: u64) -> Result<(), StorageFault> {
+    if !remove_index(storage, first)? {
+        return Ok(());
+    }
+    let name = index_name(first);
+    storage
+        .sync_directory()
+        .map_err(|error| StorageFault::new("sync the directory of", &name, error))
+}
+
+/// Removes a segment's index, for good once the directory is synced; says whether there was one.
+pub(crate) fn remove_index(storage: &dyn Storage, first: u64) -> Result<bool, StorageFault> {
     let name = index_name(first);
     match storage.remove(&name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(StorageFault::new("remove", &name, error)),
-        Ok(()) => storage
-            .sync_directory()
-            .map_err(|error| StorageFault::new("sync the directory of", &name, error)),
+        Ok(()) => Ok(true),
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::blank::written_end;
-use crate::closed::{Closed, gone, was_closed};
+use crate::closed::{Closed, gone, told_of_compacted, was_closed};
 use crate::error::{Damage, OpenError, StorageFault};
 use crate::header::{HEADER_END, HeaderFound, SegmentHeader};
 use crate::index_file::FileIndex;
@@ -299,6 +299,7 @@ fn verify_segment(
         Ok(header) => {
             report.follows = header.follows;
             report.compacted = header.end > 0;
+            let closed = closed.or(told_of_compacted(storage, &header)?);
             let walk = Walk::new(&header, file, bytes, closed.as_ref(), next);
             verify_records(&mut report, walk, next).map_err(fault)?;
             // One without records may have been replaced by the next, which then follows no more.

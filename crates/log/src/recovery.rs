@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::blank::written_end;
-use crate::closed::{self, Closed};
+use crate::closed::{self, Closed, told_of_compacted};
 use crate::compaction::COMPACTED_NAME;
 use crate::error::{Damage, OpenError, StorageFault};
 use crate::header::{HEADER_END, HeaderFound, SEQUENCE_MAX, SegmentHeader, VERSION};
@@ -411,6 +411,10 @@ impl Opening<'_> {
                 reason,
             }
             .into());
+        }
+        let told = told_of_compacted(self.storage, &header)?;
+        if let Some(damage) = told.and_then(|told| told.compare(&header, &scanned)) {
+            return Err(damage.into());
         }
         let segment = Segment::from_scan(&header, file, scanned);
         self.found.indexes_rebuilt += 1;

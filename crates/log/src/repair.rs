@@ -10,12 +10,13 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::closed::remove_index;
 use crate::error::StorageFault;
 use crate::header::{HEADER_END, REPAIRED, SEQUENCE_MAX, SegmentHeader, VERSION};
 use crate::inspect::{OpenProblem, SegmentReport, header, verify};
 use crate::record::{HEAD_BYTES, Record, RecordHead};
 use crate::recovery::LOST_RECORDS_MAX;
-use crate::segment::{index_name, log_name};
+use crate::segment::log_name;
 use crate::storage::{Storage, StorageFile};
 use crate::writer::{Creation, create};
 
@@ -530,7 +531,7 @@ fn install(
     let name = log_name(header.first);
     drop(storage.remove(REPAIRED_NAME));
     write(storage, header, records).map_err(fault("write anew", &name))?;
-    drop(storage.remove(&index_name(header.first)));
+    remove_index(storage, header.first)?;
     sync_directory_of(storage, &name)?;
     rename(storage, REPAIRED_NAME, &name)
 }
