@@ -96,9 +96,7 @@ impl fmt::Display for RepairError {
                 "no segment has a readable header, so nothing here can be told from chance; restore \
                  the directory from a copy",
             ),
-            Self::Foreign { segment, reason } => {
-                write!(f, "{reason}; move {segment} out of the directory, then try again")
-            }
+            Self::Foreign { reason, .. } => write!(f, "{reason}; nothing was repaired"),
             Self::Misnamed { segment, belongs } => write!(
                 f,
                 "{segment} is {belongs} under another name: give it that name, or if there is one \
@@ -390,7 +388,8 @@ fn assess(
                 return Err(RepairError::Foreign {
                     segment: segment.name.clone(),
                     reason: format!(
-                        "no log comes as far as the name of segment {}",
+                        "no log comes as far as the name of segment {}; move it out of the directory, \
+                         then try again",
                         segment.name
                     ),
                 });
