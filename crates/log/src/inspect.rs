@@ -335,7 +335,7 @@ fn verify_records(report: &mut SegmentReport, mut walk: Walk, next: Option<u64>)
         let head = match walk.step()? {
             Walked::Record(record) => record.head,
             Walked::End if group_records == 0 => return Ok(()),
-            Walked::End => break (report.bytes, "the last group of records is not complete"),
+            Walked::End => break (walk.bytes, "the last group of records is not complete"),
             Walked::Bad(offset, reason) => break (offset, reason),
         };
         if report.records + group_records == 0 {
@@ -351,7 +351,7 @@ fn verify_records(report: &mut SegmentReport, mut walk: Walk, next: Option<u64>)
     };
     let end = report.first + report.records;
     if next.is_none() && !walk.is_damage(bad.0, end)? {
-        let written = written_end(&*walk.file, whole_bytes..report.bytes)?;
+        let written = written_end(&*walk.file, whole_bytes..walk.bytes)?;
         report.unfinished_bytes = written - whole_bytes;
     } else {
         let damage = Damage {

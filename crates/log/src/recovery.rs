@@ -19,7 +19,8 @@ use crate::reader::{Reader, Shared};
 use crate::repair::REPAIRED_NAME;
 use crate::rules::Rules;
 use crate::segment::{
-    Scanned, Segment, SegmentList, Span, index_name, log_name, name_sequence, scan,
+    SEGMENT_BYTES_CAP, Scanned, Segment, SegmentList, Span, index_name, log_name, name_sequence,
+    scan,
 };
 use crate::storage::{Storage, StorageFile};
 use crate::torn::{is_unfinished, refuse_damage, rewrite};
@@ -449,6 +450,7 @@ impl Opening<'_> {
         let Newest { header, file } = newest;
         let name = log_name(header.first);
         let len = file.len().map_err(fault("read the length of", &name))?;
+        let len = len.min(SEGMENT_BYTES_CAP);
         let closed = Closed::of(self.storage, header.first, Some(header.salt))?;
         let closed = closed.filter(|_| header.end == 0);
         let told = closed_in_order(closed.as_ref(), &header, &file, len)?;
@@ -544,7 +546,8 @@ fn scan_file(
     file: &Arc<dyn StorageFile>,
     len: u64,
 ) -> Result<Scanned, OpenError> {
-    scan(file, span, header.salt, HEADER_END..len).map_err(fault("read", &log_name(header.first)))
+    let range = HEADER_END..len.min(SEGMENT_BYTES_CAP);
+    scan(file, span, header.salt, range).map_err(fault("read", &log_name(header.first)))
 }
 
 /// The header, if it is the one that the file's name and the log's newest segment promise.

@@ -24,7 +24,7 @@ fn segments(count: usize) -> (FaultStorage, Vec<String>) {
     }
     assert_eq!(reader.stats().segments, count);
     let names = disk.files().into_iter().map(|(name, _)| name);
-    let mut logs: Vec<_> = names.filter(|name| name.ends_with(".log")).collect();
+    let mut logs: Vec<_> = names.filter(|name| name.ends_with("log")).collect();
     logs.sort();
     (disk, logs)
 }
@@ -38,7 +38,7 @@ fn put_changed(disk: &FaultStorage, name: &str, change: impl Fn(&mut Vec<u8>)) -
     let changed = FaultStorage::new(2);
     for (other, mut bytes) in disk.files() {
         // An index would speak for its segment.
-        if other.ends_with(".idx") {
+        if other.ends_with("idx") {
             continue;
         }
         if other == name {

@@ -7,7 +7,7 @@ use crate::closed::{Closed, LOST, SHORTENED};
 use crate::header::{HEADER_END, SegmentHeader};
 use crate::record::Record;
 use crate::scanner::{Scanner, Step};
-use crate::segment::Span;
+use crate::segment::{SEGMENT_BYTES_CAP, Span};
 use crate::storage::StorageFile;
 use crate::torn::later_commit;
 
@@ -41,6 +41,7 @@ impl Walk {
         closed: Option<&Closed>,
         next: Option<u64>,
     ) -> Self {
+        let bytes = bytes.min(SEGMENT_BYTES_CAP);
         let range = HEADER_END..bytes;
         let scanner = Scanner::new(Arc::clone(&file), header.salt, range);
         Self {
