@@ -4,6 +4,8 @@
 //! That was written after all was synced, and is removed before anything else is written. So what it
 //! tells of and is not there was lost at rest. No crash explains that: it is damage, also where the
 //! file alone looks like one that was never finished.
+//!
+//! Of a compacted segment the same is so: the index that had its name before is gone when it gets it.
 
 use std::io;
 use std::ops::Range;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 
 use crate::blank::written_end;
 use crate::error::{Damage, StorageFault};
-use crate::header::{HEADER_END, SegmentHeader};
+use crate::header::{HEADER_END, SEQUENCE_MAX, SegmentHeader};
 use crate::index::IndexError;
 use crate::index_file::{self, FileIndex};
 use crate::index_layout::Summary;
@@ -26,7 +28,10 @@ pub(crate) const LOST: &str = "there was more when the log was closed";
 /// So much behind the end of a log that was closed must be zeros. More than a record's head.
 const BEHIND_CLOSED_BYTES: u64 = 4096;
 
-/// The index of the newest segment.
+/// The same of a compacted segment.
+pub(crate) const SHORTENED: &str = "its index tells that there was more";
+
+/// What an index tells of its segment.
 pub(crate) struct Closed {
     index: FileIndex,
     summary: Summary,
@@ -64,8 +69,19 @@ impl Closed {
         if fits { self.end() } else { 0 }
     }
 
+    /// How many records it tells of, in the compacted segment with this header; 0 if that is another.
+    pub(crate) fn records_in(&self, header: &SegmentHeader) -> u64 {
+        let fits = self.summary.salt == header.salt && header.end > 0;
+        if fits {
+            u64::from(self.summary.records)
+        } else {
+            0
+        }
+    }
+
     fn end(&self) -> u64 {
-        self.summary.first + u64::from(self.summary.records)
+        let records = u64::from(self.summary.records);
+        self.summary.first.saturating_add(records)
     }
 
     /// Where its records end in the file. Bytes.
@@ -120,9 +136,13 @@ impl Closed {
 
     /// What was found by reading the segment in full must be all that was told of.
     pub(crate) fn compare(&self, header: &SegmentHeader, scanned: &Scanned) -> Option<Damage> {
-        let found = header.first + u64::from(scanned.index.records);
-        let (offset, reason) = scanned.bad.unwrap_or((scanned.len, LOST));
-        (found < self.end()).then(|| Damage {
+        let records = u64::from(scanned.index.records);
+        let (is_less, lost) = match header.end {
+            0 => (header.first + records < self.end(), LOST),
+            _ => (records < self.records_in(header), SHORTENED),
+        };
+        let (offset, reason) = scanned.bad.unwrap_or((scanned.len, lost));
+        is_less.then(|| Damage {
             segment: log_name(header.first),
             offset,
             reason,
@@ -149,6 +169,21 @@ pub(crate) fn is_end(file: &dyn StorageFile, end: u64, len: u64) -> io::Result<b
     Ok(end <= len && written_end(file, behind)? <= end)
 }
 
+/// What is told of a compacted segment whose file is open already, if it is still that one: a hub may have
+/// compacted it again, with others. The index of the segment whose name it got was gone for good before.
+/// So the index is of this file, or of one with the same end that was made of it since, which has no more.
+pub(crate) fn told_of_compacted(
+    storage: &dyn Storage,
+    open: &SegmentHeader,
+) -> Result<Option<Closed>, StorageFault> {
+    if open.end == 0 {
+        return Ok(None);
+    }
+    let told = Closed::of(storage, open.first, Some(open.salt))?;
+    let is_same = header(storage, open.first)?.as_ref() == Some(open);
+    Ok(told.filter(|_| is_same))
+}
+
 /// Whether a segment that cannot say itself which it is held records when the log was closed.
 pub(crate) fn was_closed(storage: &dyn Storage, first: u64) -> Result<bool, StorageFault> {
     let closed = Closed::of(storage, first, None)?;
@@ -163,6 +198,7 @@ pub(crate) fn gone(
     firsts: &[u64],
 ) -> Result<Option<Range<u64>>, StorageFault> {
     let indexes = names.iter().filter_map(|name| name_sequence(name, ".idx"));
+    let indexes = indexes.filter(|first| *first <= SEQUENCE_MAX);
     let (Some(newest), Some(first)) = (firsts.last().copied(), indexes.max()) else {
         return Ok(None);
     };
@@ -179,12 +215,21 @@ pub(crate) fn gone(
 
 /// Removes the newest segment's index before anything is written that it does not know of.
 pub(crate) fn forget(storage: &dyn Storage, first: u64) -> Result<(), StorageFault> {
+    if !remove_index(storage, first)? {
+        return Ok(());
+    }
+    let name = index_name(first);
+    storage
+        .sync_directory()
+        .map_err(|error| StorageFault::new("sync the directory of", &name, error))
+}
+
+/// Removes a segment's index, for good once the directory is synced; says whether there was one.
+pub(crate) fn remove_index(storage: &dyn Storage, first: u64) -> Result<bool, StorageFault> {
     let name = index_name(first);
     match storage.remove(&name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(StorageFault::new("remove", &name, error)),
-        Ok(()) => storage
-            .sync_directory()
-            .map_err(|error| StorageFault::new("sync the directory of", &name, error)),
+        Ok(()) => Ok(true),
     }
 }

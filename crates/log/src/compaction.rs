@@ -8,6 +8,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::closed::remove_index;
 use crate::error::{CommitError, ReadError, StorageFault};
 use crate::fetch::fetch_beside;
 use crate::fields::widen;
@@ -16,7 +17,7 @@ use crate::index::{Index, MemoryIndex, Posting};
 use crate::reader::Shared;
 use crate::record::Record;
 use crate::rules::{Floors, Rules, View};
-use crate::segment::{Scanned, Segment, SegmentList, index_name, log_name};
+use crate::segment::{Scanned, Segment, SegmentList, log_name};
 use crate::storage::{Storage, StorageFile};
 use crate::upkeep::Helper;
 use crate::writer::{Writer, refused};
@@ -134,7 +135,7 @@ impl Writer {
         // What is newer has to stay: for it something older was left out.
         self.sync()?;
         let name = log_name(first.first);
-        drop(self.storage.remove(&index_name(first.first)));
+        remove_index(&*self.storage, first.first).map_err(refused)?;
         self.sync_directory_of(&name)?;
         self.storage
             .rename(COMPACTED_NAME, &name)

@@ -50,7 +50,13 @@ impl fmt::Display for StorageFault {
             f,
             "could not {} {}: {}",
             self.operation, self.file, self.source
-        )
+        )?;
+        match self.source.kind() {
+            io::ErrorKind::IsADirectory => {
+                write!(f, "; that is a directory: move it out of the log's")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -176,6 +182,10 @@ pub enum OpenError {
     Epoch,
 }
 
+/// What can be done about a log that is not whole, wherever in it that is.
+const REPAIRS: &str = "or let `tidings log repair` leave out what cannot be read, which with --dry-run only \
+                       says what that is; `tidings log verify` tells all that is wrong";
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -188,22 +198,22 @@ impl fmt::Display for OpenError {
             Self::Storage(fault) => fault.fmt(f),
             Self::Damaged(damage) => write!(
                 f,
-                "{damage}; nothing was changed: restore this file from a copy, or move it and all \
-                 older segments out of the directory to go on without them"
+                "{damage}; nothing was changed: restore this file from a copy, {REPAIRS}"
             ),
             Self::Missing { sequence, before } => write!(
                 f,
                 "records from sequence {sequence} on are missing before segment {before}; restore \
-                 the segment that held them, or move all older segments out of the directory"
+                 the segment that held them from a copy, {REPAIRS}"
             ),
             Self::Gone { segment, index } => write!(
                 f,
                 "the newest segment {segment} is missing, of which {index} tells that it held records; \
-                 restore it from a copy"
+                 restore it from a copy, {REPAIRS}"
             ),
             Self::Foreign { segment } => write!(
                 f,
-                "segment {segment} belongs to another log; move it out of the directory"
+                "segment {segment} is of another log than one beside it; move what does not belong \
+                 there out of the directory"
             ),
             Self::Version { file, version } => write!(
                 f,

@@ -35,9 +35,15 @@ pub(crate) const HEADER_BYTES: usize = 128;
 /// [`HEADER_BYTES`], as offsets have it.
 pub(crate) const HEADER_END: u64 = 128;
 
+/// No log comes as far: ten billion events each second take 29 years. What a header says is not
+/// secret, and numbers that are not of this log are not to use up its sequences, or go beyond the last.
+pub(crate) const SEQUENCE_MAX: u64 = 1 << 63;
+
 const MAGIC: &[u8; 8] = b"TIDINGS\n";
 const EPOCH_BYTES_MAX: usize = 64;
+const FIRST_AT: u64 = 16;
 const FLAGS_AT: usize = 104;
+const END_AT: u64 = 116;
 const CRC_AT: usize = HEADER_BYTES - 4;
 
 /// Commits were not synced one by one: a crash may have lost acknowledged ones.
@@ -76,6 +82,8 @@ pub(crate) struct SegmentHeader {
 pub(crate) enum HeaderFound {
     Good(SegmentHeader),
     Version(u32),
+    /// It tells of sequences beyond [`SEQUENCE_MAX`], in the field at this offset.
+    Beyond(u64),
     Bad,
 }
 
@@ -149,6 +157,11 @@ impl SegmentHeader {
         };
         if !Self::epoch_fits(&epoch) || first == 0 || follows > first || !known || !ends {
             return None;
+        }
+        // It follows no more than its first.
+        let mut told = [(first, FIRST_AT), (end, END_AT)].into_iter();
+        if let Some((_, offset)) = told.find(|(sequence, _)| *sequence > SEQUENCE_MAX) {
+            return Some(HeaderFound::Beyond(offset));
         }
         Some(HeaderFound::Good(Self {
             version,

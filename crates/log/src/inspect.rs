@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::blank::written_end;
-use crate::closed::{Closed, gone, is_end, was_closed};
+use crate::closed::{Closed, gone, is_end, told_of_compacted, was_closed};
 use crate::error::{Damage, OpenError, StorageFault};
 use crate::header::{HEADER_END, HeaderFound, SegmentHeader};
 use crate::index_file::FileIndex;
@@ -301,6 +301,7 @@ fn verify_segment(
         Ok(header) => {
             report.follows = header.follows;
             report.compacted = header.end > 0;
+            let closed = closed.or(told_of_compacted(storage, &header)?);
             let walk = Walk::new(&header, Arc::clone(&file), bytes, closed.as_ref(), next);
             verify_records(&mut report, walk, next).map_err(fault)?;
             // One without records may have been replaced by the next, which then follows no more.
@@ -336,7 +337,7 @@ fn verify_records(report: &mut SegmentReport, mut walk: Walk, next: Option<u64>)
         let head = match walk.step()? {
             Walked::Record(record) => record.head,
             Walked::End if group_records == 0 => return Ok(()),
-            Walked::End => break (report.bytes, "the last group of records is not complete"),
+            Walked::End => break (walk.bytes, "the last group of records is not complete"),
             Walked::Bad(offset, reason) => break (offset, reason),
         };
         if group_records == 0 {
@@ -355,7 +356,7 @@ fn verify_records(report: &mut SegmentReport, mut walk: Walk, next: Option<u64>)
     };
     let end = report.first + report.records;
     if next.is_none() && !walk.is_damage(bad.0, end)? {
-        let written = written_end(&*walk.file, whole_bytes..report.bytes)?;
+        let written = written_end(&*walk.file, whole_bytes..walk.bytes)?;
         report.unfinished_bytes = written - whole_bytes;
     } else {
         let damage = Damage {

@@ -122,6 +122,7 @@ mod recovery;
 mod repair;
 mod retention;
 mod rules;
+mod salvage;
 mod scanner;
 mod segment;
 mod storage;

@@ -8,10 +8,10 @@ use std::io;
 use std::sync::Arc;
 
 use crate::blank::written_end;
-use crate::closed::{self, Closed};
+use crate::closed::{self, Closed, told_of_compacted};
 use crate::compaction::COMPACTED_NAME;
 use crate::error::{Damage, OpenError, StorageFault};
-use crate::header::{HEADER_END, HeaderFound, SegmentHeader, VERSION};
+use crate::header::{HEADER_END, HeaderFound, SEQUENCE_MAX, SegmentHeader, VERSION};
 use crate::index_file::FileIndex;
 use crate::index_layout::Summary;
 use crate::options::Options;
@@ -19,7 +19,8 @@ use crate::reader::{Reader, Shared};
 use crate::repair::REPAIRED_NAME;
 use crate::rules::Rules;
 use crate::segment::{
-    Scanned, Segment, SegmentList, Span, index_name, log_name, name_sequence, scan,
+    SEGMENT_BYTES_CAP, Scanned, Segment, SegmentList, Span, index_name, log_name, name_sequence,
+    scan,
 };
 use crate::storage::{Storage, StorageFile};
 use crate::torn::{is_unfinished, refuse_damage, rewrite};
@@ -39,8 +40,8 @@ const UNFINISHED_NAMES: [&str; 5] = [
 /// is shorter than 57 bytes.
 pub(crate) const LOST_RECORDS_MAX: u64 = (1 << 32) / 57;
 
-/// No log comes as far.
-const FLOOR_MAX: u64 = 1 << 62;
+/// A segment that was not finished has no name beyond this. Half of all sequences are left behind it.
+const FLOOR_MAX: u64 = SEQUENCE_MAX / 2;
 
 /// What opening a log found and did.
 #[derive(Clone, Debug, Default)]
@@ -411,6 +412,10 @@ impl Opening<'_> {
             }
             .into());
         }
+        let told = told_of_compacted(self.storage, &header)?;
+        if let Some(damage) = told.and_then(|told| told.compare(&header, &scanned)) {
+            return Err(damage.into());
+        }
         let segment = Segment::from_scan(&header, file, scanned);
         self.found.indexes_rebuilt += 1;
         // If it cannot be written it stays in memory, and is built again the next time.
@@ -444,6 +449,7 @@ impl Opening<'_> {
         let Newest { header, file } = newest;
         let name = log_name(header.first);
         let len = file.len().map_err(fault("read the length of", &name))?;
+        let len = len.min(SEGMENT_BYTES_CAP);
         let closed = Closed::of(self.storage, header.first, Some(header.salt))?;
         let closed = closed.filter(|_| header.end == 0);
         let told = closed_in_order(closed.as_ref(), &header, &file, len)?;
@@ -536,7 +542,8 @@ fn scan_file(
     file: &Arc<dyn StorageFile>,
     len: u64,
 ) -> Result<Scanned, OpenError> {
-    scan(file, span, header.salt, HEADER_END..len).map_err(fault("read", &log_name(header.first)))
+    let range = HEADER_END..len.min(SEGMENT_BYTES_CAP);
+    scan(file, span, header.salt, range).map_err(fault("read", &log_name(header.first)))
 }
 
 /// The header, if it is the one that the file's name and the log's newest segment promise.
@@ -551,6 +558,12 @@ pub(crate) fn good_header(
             segment,
             offset: 0,
             reason: "its header is not readable",
+        }
+        .into()),
+        HeaderFound::Beyond(offset) => Err(Damage {
+            segment,
+            offset,
+            reason: "no log comes as far as the sequence there",
         }
         .into()),
         HeaderFound::Version(version) => Err(OpenError::Version {

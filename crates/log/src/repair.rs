@@ -10,12 +10,13 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::closed::remove_index;
 use crate::error::StorageFault;
-use crate::header::{HEADER_END, REPAIRED, SegmentHeader, VERSION};
+use crate::header::{HEADER_END, REPAIRED, SEQUENCE_MAX, SegmentHeader, VERSION};
 use crate::inspect::{OpenProblem, SegmentReport, header, verify};
-use crate::record::{HEAD_BYTES, Record, RecordHead};
 use crate::recovery::LOST_RECORDS_MAX;
-use crate::segment::{index_name, log_name};
+use crate::salvage::{Salvaged, salvage};
+use crate::segment::log_name;
 use crate::storage::{Storage, StorageFile};
 use crate::writer::{Creation, create};
 
@@ -95,9 +96,7 @@ impl fmt::Display for RepairError {
                 "no segment has a readable header, so nothing here can be told from chance; restore \
                  the directory from a copy",
             ),
-            Self::Foreign { segment, reason } => {
-                write!(f, "{reason}; move {segment} out of the directory, then try again")
-            }
+            Self::Foreign { reason, .. } => write!(f, "{reason}; nothing was repaired"),
             Self::Misnamed { segment, belongs } => write!(
                 f,
                 "{segment} is {belongs} under another name: give it that name, or if there is one \
@@ -131,18 +130,8 @@ struct Part {
     salvaged: Option<Salvaged>,
 }
 
-/// What can be read of a damaged segment.
-#[derive(Clone, Default)]
-struct Salvaged {
-    kept: Vec<Range<u64>>,
-    left_out: Vec<Range<u64>>,
-    records: u64,
-    /// One past the last sequence.
-    end: u64,
-}
-
 /// Repairs a log that nothing else has open, and says what is done before it is. Reads everything first,
-/// and calls `progress` after each segment; holds a damaged segment in memory.
+/// and calls `progress` after each segment.
 ///
 /// With `dry` it only says what would be done. That changes nothing, works on a storage that cannot be
 /// written, and may be done while something else has the log open; what is true then may not be later.
@@ -289,8 +278,7 @@ impl Work {
             } => {
                 let segment = log_name(header.first);
                 keep(storage, &segment, kept_as)?;
-                let records = read(storage, &segment, &salvaged.kept);
-                install(storage, header, &records.map_err(fault("read", &segment))?)
+                install(storage, header, &salvaged.kept)
             }
             Self::MoveAside { segment, kept_as } => rename(storage, segment, kept_as),
         }
@@ -385,6 +373,16 @@ fn assess(
             reason: reason.clone(),
         }),
         Some(OpenProblem::Damaged(_)) => {
+            if segment.first > SEQUENCE_MAX {
+                return Err(RepairError::Foreign {
+                    segment: segment.name.clone(),
+                    reason: format!(
+                        "no log comes as far as the name of segment {}; move it out of the directory, \
+                         then try again",
+                        segment.name
+                    ),
+                });
+            }
             if let Some(other) = found.as_ref().filter(|it| it.first != segment.first) {
                 return Err(RepairError::Misnamed {
                     segment: segment.name.clone(),
@@ -392,9 +390,10 @@ fn assess(
                 });
             }
             let header = found.unwrap_or_else(|| fresh(known, segment.first, segment.first, 0));
-            let bytes = whole(storage, &segment.name)
-                .map_err(|error| StorageFault::new("read", &segment.name, error))?;
-            let salvaged = salvage(&bytes, &header, stop);
+            let salvaged = storage
+                .open(&segment.name)
+                .and_then(|file| salvage(&file, &header, stop))
+                .map_err(fault("read", &segment.name))?;
             Ok(Part {
                 header,
                 end: None,
@@ -413,70 +412,6 @@ fn behind(parts: &[Part], first: u64) -> u64 {
         .map_or(first, |it| it.follows)
 }
 
-/// Finds all records before `stop`, also behind what cannot be read.
-fn salvage(bytes: &[u8], header: &SegmentHeader, stop: u64) -> Salvaged {
-    let may_be_blank = header.end == 0;
-    let mut found = Salvaged {
-        end: header.first,
-        ..Salvaged::default()
-    };
-    let mut at = usize::try_from(HEADER_END).unwrap_or(0);
-    let mut lost_from = at;
-    // No record begins in space that was only written ahead.
-    let written = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
-    while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= HEAD_BYTES) {
-        if at > written {
-            break;
-        }
-        let sequences = found.end..stop;
-        let head = Some(rest)
-            .filter(|rest| RecordHead::plausible(rest, &sequences))
-            .and_then(|rest| RecordHead::decode(rest, header.salt));
-        let Some(record) = head.and_then(|head| Record::decode(head, rest)) else {
-            at += 1;
-            continue;
-        };
-        found.leave_out(bytes, lost_from..at, may_be_blank);
-        let end = at + crate::fields::widen(record.head.length);
-        found.kept.push(at as u64..end as u64);
-        found.records += 1;
-        found.end = record.head.sequence.saturating_add(1);
-        (at, lost_from) = (end, end);
-    }
-    found.leave_out(bytes, lost_from..bytes.len(), may_be_blank);
-    found
-}
-
-impl Salvaged {
-    /// Space that was only written ahead is not left out; in a sparse segment there is none.
-    fn leave_out(&mut self, bytes: &[u8], range: Range<usize>, may_be_blank: bool) {
-        let lost = bytes.get(range.clone()).unwrap_or_default();
-        let is_blank = may_be_blank && lost.iter().all(|byte| *byte == 0);
-        if !lost.is_empty() && !is_blank {
-            self.left_out.push(range.start as u64..range.end as u64);
-        }
-    }
-}
-
-fn whole(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
-    let file = storage.open(name)?;
-    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-    let count = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(count);
-    Ok(bytes)
-}
-
-fn read(storage: &dyn Storage, name: &str, ranges: &[Range<u64>]) -> io::Result<Vec<u8>> {
-    let bytes = whole(storage, name)?;
-    let mut kept = Vec::new();
-    for range in ranges {
-        let place = |offset| usize::try_from(offset).map_err(io::Error::other);
-        let part = bytes.get(place(range.start)?..place(range.end)?);
-        kept.extend_from_slice(part.unwrap_or_default());
-    }
-    Ok(kept)
-}
-
 /// A name beside a segment's that no file has.
 fn free_name(storage: &dyn Storage, segment: &str) -> Result<String, StorageFault> {
     let names = storage.list();
@@ -493,16 +428,7 @@ fn free_name(storage: &dyn Storage, segment: &str) -> Result<String, StorageFaul
 pub(crate) fn copy(storage: &dyn Storage, from: &str, to: &str) -> io::Result<()> {
     let source = storage.open(from)?;
     let target: Arc<dyn StorageFile> = storage.create(to)?;
-    let len = source.len()?;
-    let mut offset = 0;
-    while offset < len {
-        let count = (len - offset).min(COPY_BYTES);
-        let mut part = vec![0; usize::try_from(count).map_err(io::Error::other)?];
-        let filled = source.read_at(&mut part, offset)?;
-        part.truncate(filled);
-        target.write_at(&part, offset)?;
-        offset += count;
-    }
+    copy_part(&*source, 0..source.len()?, &*target, 0)?;
     target.sync_data()?;
     storage.sync_directory()
 }
@@ -514,25 +440,59 @@ fn keep(storage: &dyn Storage, segment: &str, kept_as: &str) -> Result<(), Stora
     rename(storage, REPAIRED_NAME, kept_as)
 }
 
-/// Puts a segment in its place. Its old index goes first, for it would be of other bytes.
+/// Puts a segment in its place, with these parts of the one that is there. Its old index goes first, for it
+/// would be of other bytes.
 fn install(
     storage: &dyn Storage,
     header: &SegmentHeader,
-    records: &[u8],
+    kept: &[Range<u64>],
 ) -> Result<(), StorageFault> {
     let name = log_name(header.first);
     drop(storage.remove(REPAIRED_NAME));
-    write(storage, header, records).map_err(fault("write anew", &name))?;
-    drop(storage.remove(&index_name(header.first)));
+    write(storage, header, kept).map_err(fault("write anew", &name))?;
+    remove_index(storage, header.first)?;
     sync_directory_of(storage, &name)?;
     rename(storage, REPAIRED_NAME, &name)
 }
 
-fn write(storage: &dyn Storage, header: &SegmentHeader, records: &[u8]) -> io::Result<()> {
+fn write(storage: &dyn Storage, header: &SegmentHeader, kept: &[Range<u64>]) -> io::Result<()> {
     let file = storage.create(REPAIRED_NAME)?;
     file.write_at(&header.encode(), 0)?;
-    file.write_at(records, HEADER_END)?;
+    if !kept.is_empty() {
+        let source = storage.open(&log_name(header.first))?;
+        let mut end = HEADER_END;
+        // Records that stand together are copied together.
+        for joined in kept.chunk_by(|one, next| one.end == next.start) {
+            let start = joined.first().map_or(0, |first| first.start);
+            let stop = joined.last().map_or(start, |last| last.end);
+            copy_part(&*source, start..stop, &*file, end)?;
+            end += stop - start;
+        }
+    }
     file.sync_data()
+}
+
+/// Copies a part of a file to a place in another, but for what is zeros in a new file anyway.
+fn copy_part(
+    source: &dyn StorageFile,
+    range: Range<u64>,
+    target: &dyn StorageFile,
+    at: u64,
+) -> io::Result<()> {
+    let mut offset = range.start;
+    let mut part = Vec::new();
+    while offset < range.end {
+        let count = (range.end - offset).min(COPY_BYTES);
+        part.resize(usize::try_from(count).map_err(io::Error::other)?, 0);
+        let filled = source.read_at(&mut part, offset)?;
+        part.truncate(filled);
+        let is_last = offset + count == range.end;
+        if is_last || part.iter().any(|byte| *byte != 0) {
+            target.write_at(&part, at + (offset - range.start))?;
+        }
+        offset += count;
+    }
+    Ok(())
 }
 
 /// For good.

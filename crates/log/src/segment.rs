@@ -16,6 +16,10 @@ use crate::record::{Record, RecordHead};
 use crate::scanner::{Scanner, Step};
 use crate::storage::{Storage, StorageFile};
 
+/// No segment is longer, since an index has 32 bits for where a record is. What a file holds behind it was not
+/// written there by a log, and is not looked at: else a file without end would take time without end.
+pub(crate) const SEGMENT_BYTES_CAP: u64 = 1 << 32;
+
 /// A segment that is open. Only the newest of a log grows.
 pub(crate) struct Segment {
     pub(crate) name: String,

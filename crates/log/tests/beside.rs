@@ -14,11 +14,11 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use support::{commit, small_segments, try_open};
+use support::{commit, open_on, small_segments, try_open};
 use tidings_log::inspect::IndexReport;
 use tidings_log::{
-    Call, FaultStorage, Options, Retention, Storage, StorageFile, TopicRetention, Topics, Writer,
-    inspect, repair,
+    Call, DirectoryStorage, FaultStorage, Options, Retention, Storage, StorageFile, TopicRetention,
+    Topics, Writer, inspect, repair,
 };
 
 /// A log of many segments, with a record here and there of a topic that is kept.
@@ -250,4 +250,35 @@ fn a_commit_that_is_read_while_it_is_written_is_not_damaged() {
     disk.put(&name, damaged);
     let log = GrowingLog { was, is: disk };
     assert!(!inspect::verify(&log, &mut |_| {}).unwrap().is_sound());
+}
+
+#[test]
+fn a_log_in_a_directory_is_sound_while_it_is_written_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Arc::new(DirectoryStorage::open(directory.path()).unwrap());
+    let (mut writer, reader) = open_on(storage, &small_segments(4 << 20));
+    let upkeep = writer.upkeep();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| upkeep.run());
+        let done = &done;
+        scope.spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                commit(&mut writer, "a", &[&[7; 1000]]).unwrap();
+            }
+        });
+        // The first segment is not written ahead.
+        while reader.stats().segments < 2 {
+            std::thread::yield_now();
+        }
+        let beside = DirectoryStorage::read_only(directory.path());
+        let look = |_| {
+            let report = inspect::verify(&beside, &mut |_| {});
+            report.is_ok_and(|report| report.is_sound())
+                && inspect::dump(&beside).is_ok_and(|mut dump| dump.all(|record| record.is_ok()))
+        };
+        let unsound = (0..20).filter(|round| !look(*round)).count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(unsound, 0, "of 20 looks");
+    });
 }

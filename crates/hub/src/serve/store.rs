@@ -9,8 +9,8 @@ use std::{
 
 use tidings::{Committer, Hub, Limits, Report};
 use tidings_log::{
-    CommitError, DirectoryError, DirectoryStorage, MemoryStorage, OpenError, Options, Recovery,
-    Retention, Storage, TopicRetention, Topics, Unread, Upkeep,
+    CommitError, DirectoryError, DirectoryStorage, MemoryStorage, Options, Recovery, Retention,
+    Storage, TopicRetention, Topics, Unread, Upkeep,
 };
 use tokio::sync::oneshot;
 
@@ -51,14 +51,8 @@ pub(crate) fn open(serve: &Serve) -> Result<Store, Failure> {
         Failure::failed(format!("cannot open the log in {data}: {error}"))
     };
     let (mut writer, reader, recovery) =
-        tidings_log::open(storage, options, &environment::new_epoch(), now_ms).map_err(
-            |error| match error {
-                OpenError::Damaged(_) | OpenError::Missing { .. } | OpenError::Gone { .. } => {
-                    failed(&damaged(&serve.data, &error))
-                }
-                error => failed(&error),
-            },
-        )?;
+        tidings_log::open(storage, options, &environment::new_epoch(), now_ms)
+            .map_err(|error| failed(&error))?;
     report_recovery(serve, reader.epoch(), &recovery);
     let upkeep = (!serve.memory).then(|| writer.upkeep());
     let (hub, committer) =
@@ -68,12 +62,6 @@ pub(crate) fn open(serve: &Serve) -> Result<Store, Failure> {
         committer,
         upkeep,
     })
-}
-
-/// What is wrong with a log, and who helps.
-fn damaged(data: &Path, error: &OpenError) -> String {
-    let data = data.display();
-    format!("{error}; or see what `tidings log repair {data} --dry-run` would leave out")
 }
 
 /// What is kept and where, for people.

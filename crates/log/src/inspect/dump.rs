@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::walk::{Walk, Walked};
 use super::{Segments, closed, follows, open, segments};
+use crate::closed::told_of_compacted;
 use crate::error::{Damage, OpenError, StorageFault};
 use crate::header::SegmentHeader;
 use crate::record::Record;
@@ -89,6 +90,7 @@ impl Dump<'_> {
             let found = SegmentHeader::read(&*file).map_err(fault)?;
             let header = good_header(found, first, None)?;
             self.compacted_end = header.end;
+            let closed = closed.or(told_of_compacted(self.storage, &header)?);
             let next = self.firsts.front();
             let next = next.map(|next| follows(self.storage, *next)).transpose()?;
             self.walk = Some(Walk::new(&header, file, bytes, closed.as_ref(), next));

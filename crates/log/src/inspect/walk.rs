@@ -3,11 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::closed::{Closed, LOST};
+use crate::closed::{Closed, LOST, SHORTENED};
 use crate::header::{HEADER_END, SegmentHeader};
 use crate::record::Record;
 use crate::scanner::{Scanner, Step};
-use crate::segment::Span;
+use crate::segment::{SEGMENT_BYTES_CAP, Span};
 use crate::storage::StorageFile;
 use crate::torn::later_commit;
 
@@ -22,6 +22,8 @@ pub(super) struct Walk {
     /// Of the newest segment one past the last sequence that there was when the log was closed; 0:
     /// nobody knows.
     closed_end: u64,
+    /// Of a compacted segment how many more records its index tells of.
+    told: u64,
 }
 
 pub(super) enum Walked<'a> {
@@ -39,6 +41,7 @@ impl Walk {
         closed: Option<&Closed>,
         next: Option<u64>,
     ) -> Self {
+        let bytes = bytes.min(SEGMENT_BYTES_CAP);
         let range = HEADER_END..bytes;
         let scanner = Scanner::new(Arc::clone(&file), header.salt, range).sparse(header.end > 0);
         Self {
@@ -49,6 +52,7 @@ impl Walk {
             next: header.first,
             bytes,
             closed_end: closed.map_or(0, |closed| closed.end_in(header)),
+            told: closed.map_or(0, |closed| closed.records_in(header)),
         }
     }
 
@@ -60,6 +64,7 @@ impl Walk {
         let offset = self.scanner.offset();
         match step {
             Step::End if self.next < self.closed_end => return Ok(Walked::Bad(offset, LOST)),
+            Step::End if self.told > 0 => return Ok(Walked::Bad(offset, SHORTENED)),
             Step::End => return Ok(Walked::End),
             Step::Bad(reason) => return Ok(Walked::Bad(offset, reason)),
             Step::Record(head) if !self.span.allows(head.sequence, self.next) => {
@@ -70,6 +75,7 @@ impl Walk {
         Ok(match self.scanner.record()? {
             Some(record) => {
                 self.next = record.head.sequence + 1;
+                self.told = self.told.saturating_sub(1);
                 Walked::Record(record)
             }
             None => Walked::Bad(offset, "the record's checksum is wrong"),

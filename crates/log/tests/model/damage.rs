@@ -179,6 +179,11 @@ impl Run {
         let report = inspect::verify(&self.disk, &mut |_| {}).unwrap();
         assert!(report.is_sound(), "repaired by {told:?}: {report:?}");
         self.past.repaired = true;
+        if hit == Hit::Header {
+            let mut holes = self.holes.iter();
+            let in_front = holes.find(|hole| hole.end == self.first);
+            self.first_bridged = in_front.map(|hole| hole.start);
+        }
         if let Hit::Record(sequence) = hit {
             let mut records = self.records.iter_mut();
             let record = records.find(|record| record.sequence == sequence);

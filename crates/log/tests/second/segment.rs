@@ -113,6 +113,11 @@ impl<'a> File<'a> {
             let open = chain.records.last().is_some_and(|last| last.continues);
             chain.broken = open.then_some("it ends within a group");
         }
+        let told = self.index(files).map_or(0, |it| it.records);
+        let is_short = self.header.sparse_end.is_some() && chain.records.len() < told as usize;
+        if chain.broken.is_none() && is_short {
+            chain.broken = Some("fewer records than its index tells of");
+        }
         let mut segment = self.segment(chain, index);
         segment.next = until;
         match segment.fault {
