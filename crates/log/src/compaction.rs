@@ -134,6 +134,7 @@ impl Writer {
         };
         // What is newer has to stay: for it something older was left out.
         self.sync()?;
+        first.go();
         let name = log_name(first.first);
         remove_index(&*self.storage, first.first).map_err(refused)?;
         self.sync_directory_of(&name)?;
@@ -146,8 +147,6 @@ impl Writer {
         let place = segments.partition_point(|it| it.first < segment.first);
         segments.insert(place, Arc::clone(segment));
         self.shared.replace(segments);
-        // By the upkeep, which does one thing after the other: never is an index written for a
-        // segment that has given up its name.
         self.seal(segment);
         self.gone.push(Arc::clone(first));
         self.doomed.extend(others.iter().cloned());

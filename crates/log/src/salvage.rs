@@ -106,7 +106,7 @@ impl Window {
         let head = Some(bytes)
             .filter(|bytes| RecordHead::plausible(bytes, sequences))
             .and_then(|bytes| RecordHead::decode(bytes, salt))
-            .filter(|head| head.length <= RECORD_BYTES_CAP && u64::from(head.length) <= room);
+            .filter(|head| u64::from(head.length) <= room && head.length <= RECORD_BYTES_CAP);
         let Some(head) = head else {
             return Ok(None);
         };

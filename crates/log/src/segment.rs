@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::batch::Batch;
@@ -51,8 +51,9 @@ pub(crate) struct Segment {
     /// What the index does not know of yet.
     fresh: Mutex<Fresh>,
     index_bytes: AtomicU64,
-    /// Its file has no name any more: an index of it would stay behind.
-    gone: AtomicBool,
+    /// Its name is gone, or another's: an index of it would stay behind, or be taken for that of the
+    /// other. Locked while one is written.
+    gone: Mutex<bool>,
 }
 
 /// All segments of a log, oldest first; there is always one at least.
@@ -164,7 +165,7 @@ impl Segment {
             index: RwLock::new(Arc::new(index)),
             fresh: Mutex::default(),
             index_bytes: AtomicU64::new(index_bytes),
-            gone: AtomicBool::new(false),
+            gone: Mutex::new(false),
         }
     }
 
@@ -339,15 +340,12 @@ impl Segment {
     /// If the index cannot be written it stays in memory: nothing is lost but the memory, and the
     /// time to build it again at the next opening. The cut need not survive a crash.
     pub(crate) fn seal(&self, storage: &dyn Storage) -> Result<(), StorageFault> {
-        if self.is_gone() {
+        let gone = self.gone();
+        if *gone {
             return Ok(());
         }
         let written = self.write_index(storage)?;
-        if self.is_gone() {
-            // Retention may have removed its index before there was one.
-            drop(storage.remove(&index_name(self.first)));
-            return Ok(());
-        }
+        drop(gone);
         if let Some((index, bytes)) = written {
             self.index_bytes.store(bytes, Ordering::Relaxed);
             *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
@@ -355,13 +353,13 @@ impl Segment {
         self.trim().map_err(|error| self.fault("cut", error))
     }
 
-    /// To be called before its files are removed.
+    /// Says that its name goes: no index of it is written from now on.
     pub(crate) fn go(&self) {
-        self.gone.store(true, Ordering::SeqCst);
+        *self.gone() = true;
     }
 
-    fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::SeqCst)
+    fn gone(&self) -> MutexGuard<'_, bool> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn trim(&self) -> io::Result<()> {

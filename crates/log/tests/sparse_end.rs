@@ -82,6 +82,17 @@ fn one_that_lost_its_last_records_is_damaged_and_can_be_repaired() {
 }
 
 #[test]
+fn one_whose_index_tells_nothing_is_sound() {
+    let (disk, name) = compacted();
+    let broken = changed(&disk, &name.replace(".log", ".idx"), |bytes| {
+        bytes.truncate(bytes.len() - 1);
+    });
+    assert!(inspect::verify(&broken, &mut |_| {}).unwrap().is_sound());
+    let (.., found) = try_open(&broken, &options(100)).unwrap();
+    assert_eq!(found.indexes_rebuilt, 1);
+}
+
+#[test]
 fn no_trouble_in_a_compaction_leaves_an_index_that_tells_of_more() {
     let mut met = 0;
     for calls in 0..60 {
