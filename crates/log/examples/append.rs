@@ -5,13 +5,15 @@
 //! For each batch size the log and the floor take turns, round by round, in one process: disks
 //! are not the same from one minute to the next. The floor appends the same bytes to a file with
 //! one write and one fdatasync; a second floor does so into a file that was written before, whose
-//! length does not change. `DIR` is left empty.
+//! length does not change; a third does that while another thread writes as many zeros to a new file,
+//! which is what writing before takes. `DIR` is left empty.
 
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,8 @@ const ROUNDS: u32 = 6;
 const TOPICS: usize = 10_000;
 const REPLAY_EVENTS: usize = 3_300_000;
 const PRE_WRITTEN_BYTES: u64 = 64 << 20;
+/// What is written ahead, and synced, at once.
+const AHEAD_BYTES: u64 = 2 << 20;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -96,7 +100,9 @@ fn main() -> Outcome<()> {
     println!();
     println!("in each column: events/s, and CPU nanoseconds an event (kernel included)");
     println!();
-    println!("batch | log                 | append, fdatasync   | pre-written, fdatasync");
+    println!(
+        "batch | log                 | append, fdatasync   | pre-written         | and zeros written ahead"
+    );
     for batch in BATCHES {
         measure_batch(
             &directory,
@@ -118,24 +124,60 @@ fn measure_batch(directory: &Path, topics: &[String], size: usize, time: Duratio
     let mut growing = Floor::new(&directory.join("floor"), 0)?;
     let mut written = Floor::new(&directory.join("floor-written"), PRE_WRITTEN_BYTES)?;
     let payload = vec![b'x'; record_bytes];
-    let mut rates: [Rate; 3] = [Rate::default(), Rate::default(), Rate::default()];
+    let (ahead, zeros) = write_ahead(directory.join("floor-ahead"));
+    let mut due = 0;
+    let mut rates: [Rate; 4] = Default::default();
     for _ in 0..ROUNDS {
-        let [log, append, pre_written] = &mut rates;
+        let [log, append, pre_written, both] = &mut rates;
         log.run(time, || Ok(one_batch(&mut writer, topics, size)?.0))?;
         append.run(time, || growing.write(&payload).map(|()| size))?;
         pre_written.run(time, || written.write(&payload).map(|()| size))?;
+        both.run(time, || {
+            due += payload.len() as u64;
+            while due >= AHEAD_BYTES {
+                due -= AHEAD_BYTES;
+                ahead.send(())?;
+            }
+            written.write(&payload).map(|()| size)
+        })?;
     }
-    let [log_ns, append_ns, written_ns] = rates.each_ref().map(Rate::cpu_ns);
-    let [log, append, written] = rates.each_ref().map(Rate::per_second);
-    println!(
-        "{size:>5} | {log:>9.0} {log_ns:>9.0} | {append:>9.0} {append_ns:>9.0} | {written:>9.0} {written_ns:>9.0}"
-    );
+    let columns = rates
+        .iter()
+        .map(|rate| format!("{:>9.0} {:>9.0}", rate.per_second(), rate.cpu_ns()));
+    println!("{size:>5} | {}", columns.collect::<Vec<_>>().join(" | "));
+    drop(ahead);
+    zeros.join().map_err(|_| "the zeros' thread panicked")??;
     drop(writer);
     upkeep.join().map_err(|_| "the upkeep panicked")?;
     fs::remove_dir_all(path)?;
     fs::remove_file(directory.join("floor"))?;
     fs::remove_file(directory.join("floor-written"))?;
+    fs::remove_file(directory.join("floor-ahead"))?;
     Ok(())
+}
+
+/// Writes zeros to a file, and syncs them, each time that it is told to; at 64 MiB it begins a new one.
+fn write_ahead(path: PathBuf) -> (Sender<()>, thread::JoinHandle<std::io::Result<()>>) {
+    let (sender, told) = channel();
+    let work = move || {
+        let zeros = vec![0; 1 << 20];
+        let mut offset = 0;
+        let mut file = File::create(&path)?;
+        while told.recv().is_ok() {
+            if offset == PRE_WRITTEN_BYTES {
+                fs::remove_file(&path)?;
+                file = File::create(&path)?;
+                offset = 0;
+            }
+            for part in 0..AHEAD_BYTES >> 20 {
+                file.write_all_at(&zeros, offset + (part << 20))?;
+            }
+            file.sync_data()?;
+            offset += AHEAD_BYTES;
+        }
+        Ok(())
+    };
+    (sender, thread::spawn(work))
 }
 
 fn open_log(path: &Path) -> Outcome<(Writer, Reader)> {
