@@ -83,6 +83,14 @@ impl DirectoryStorage {
     }
 }
 
+fn is_not_ours_to_sync(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(
+        kind,
+        PermissionDenied | InvalidInput | ReadOnlyFilesystem | Unsupported
+    )
+}
+
 /// Creates the directory, and those above it that are not there, and makes their names durable by
 /// `sync`, which is given the directory of each: a synced file in a directory that a crash takes away
 /// is not durable.
@@ -95,8 +103,9 @@ fn create_directory(path: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) 
     for path in path.ancestors().filter(|it| !it.as_os_str().is_empty()) {
         if path.is_dir() {
             match sync_name(path, sync) {
-                // It is somebody else's, who lets this process in and not look around.
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                // It is somebody else's, who lets this process in and not look around; or it is on a
+                // file system that has no names to lose.
+                Err(error) if is_not_ours_to_sync(error.kind()) => {}
                 synced => synced?,
             }
             break;

@@ -41,7 +41,7 @@ const UNFINISHED_NAMES: [&str; 5] = [
 pub(crate) const LOST_RECORDS_MAX: u64 = (1 << 32) / 57;
 
 /// A segment that was not finished has no name beyond this. Half of all sequences are left behind it.
-const FLOOR_MAX: u64 = SEQUENCE_MAX / 2;
+pub(crate) const FLOOR_MAX: u64 = SEQUENCE_MAX / 2;
 
 /// What opening a log found and did.
 #[derive(Clone, Debug, Default)]
@@ -198,6 +198,26 @@ struct Found {
     header: HeaderFound,
 }
 
+impl Found {
+    /// Refuses a compacted segment of which not all can be read.
+    fn look_for_damage(&self) -> Result<(), OpenError> {
+        let HeaderFound::Good(header) = &self.header else {
+            return Ok(());
+        };
+        let len = self.file.len();
+        let len = len.map_err(fault("read the length of", &self.name))?;
+        let scanned = scan_file(header, Span::of(header), &self.file, len)?;
+        match scanned.bad {
+            None => Ok(()),
+            Some((offset, reason)) => Err(OpenError::Damaged(Damage {
+                segment: self.name.clone(),
+                offset,
+                reason,
+            })),
+        }
+    }
+}
+
 impl Opening<'_> {
     fn find(&self, first: u64) -> Result<Found, OpenError> {
         let name = log_name(first);
@@ -324,6 +344,8 @@ impl Opening<'_> {
                 let name = log_name(*first);
                 if let Some(stands) = stand.last_mut().filter(|stands| stands.first != settled) {
                     settled = stands.first;
+                    // What it is a copy of is still there: not to be removed before it is whole.
+                    stands.look_for_damage()?;
                     self.settle(&stands.name)?;
                     // It is another file now, of the same bytes.
                     *stands = self.find(settled)?;
@@ -451,8 +473,8 @@ impl Opening<'_> {
         let len = file.len().map_err(fault("read the length of", &name))?;
         let len = len.min(SEGMENT_BYTES_CAP);
         let closed = Closed::of(self.storage, header.first, Some(header.salt))?;
-        let closed = closed.filter(|_| header.end == 0);
-        let told = closed_in_order(closed.as_ref(), &header, &file, len)?;
+        let in_order = closed.as_ref().filter(|_| header.end == 0);
+        let told = closed_in_order(in_order, &header, &file, len)?;
         self.may_have_lost = header.lazy && told.is_none();
         if let Some(scanned) = told.filter(|told| told.index.records > 0) {
             closed::forget(self.storage, header.first)?;

@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use crate::closed::remove_index;
 use crate::error::StorageFault;
-use crate::header::{HEADER_END, REPAIRED, SEQUENCE_MAX, SegmentHeader, VERSION};
+use crate::header::{HEADER_END, REPAIRED, SegmentHeader, VERSION};
 use crate::inspect::{OpenProblem, SegmentReport, header, verify};
-use crate::recovery::LOST_RECORDS_MAX;
+use crate::recovery::{FLOOR_MAX, LOST_RECORDS_MAX};
 use crate::salvage::{Salvaged, salvage};
 use crate::segment::log_name;
 use crate::storage::{Storage, StorageFile};
@@ -358,6 +358,16 @@ fn assess(
     stop: u64,
 ) -> Result<Part, RepairError> {
     let found = header(storage, segment.first)?;
+    if found.is_none() && segment.first > FLOOR_MAX {
+        return Err(RepairError::Foreign {
+            segment: segment.name.clone(),
+            reason: format!(
+                "no log comes as far as the name of segment {}; move it out of the directory, then try \
+                 again",
+                segment.name
+            ),
+        });
+    }
     match &segment.problem {
         None | Some(OpenProblem::Missing(_) | OpenProblem::Gone) => {
             // A hub may have compacted it since, and others with it.
@@ -373,16 +383,6 @@ fn assess(
             reason: reason.clone(),
         }),
         Some(OpenProblem::Damaged(_)) => {
-            if segment.first > SEQUENCE_MAX {
-                return Err(RepairError::Foreign {
-                    segment: segment.name.clone(),
-                    reason: format!(
-                        "no log comes as far as the name of segment {}; move it out of the directory, \
-                         then try again",
-                        segment.name
-                    ),
-                });
-            }
             if let Some(other) = found.as_ref().filter(|it| it.first != segment.first) {
                 return Err(RepairError::Misnamed {
                     segment: segment.name.clone(),
@@ -450,9 +450,10 @@ fn install(
     let name = log_name(header.first);
     drop(storage.remove(REPAIRED_NAME));
     write(storage, header, kept).map_err(fault("write anew", &name))?;
+    rename(storage, REPAIRED_NAME, &name)?;
+    // Until then it may be all that tells of what is missing.
     remove_index(storage, header.first)?;
-    sync_directory_of(storage, &name)?;
-    rename(storage, REPAIRED_NAME, &name)
+    sync_directory_of(storage, &name)
 }
 
 fn write(storage: &dyn Storage, header: &SegmentHeader, kept: &[Range<u64>]) -> io::Result<()> {

@@ -92,6 +92,8 @@ impl Writer {
         let compacted = segments.iter().rposition(|it| it.compacted.is_some());
         let compacted = compacted.map_or(0, |last| last + 1);
         let count = compacted + self.forgettable(&segments, compacted, now_ms);
+        // The newest stays, also if it is a compacted one: of a log that lost what came behind it.
+        let count = count.min(segments.len().saturating_sub(1));
         let dense = compacted == 0 && self.shared.rules.is_empty();
         let is_time = installed || now_ms.abs_diff(self.compacted_ms) >= COMPACT_EVERY_MS;
         if dense {
@@ -100,7 +102,10 @@ impl Writer {
             self.forget(segments.get(..count).unwrap_or_default())?;
         } else if count > compacted || (is_time && compacted > 0) {
             self.compacted_ms = now_ms;
-            let waiting = self.helper.as_ref().map_or(0, |_| count - compacted);
+            let waiting = self
+                .helper
+                .as_ref()
+                .map_or(0, |_| count.saturating_sub(compacted));
             self.retention_is_due = waiting > WAITING_MAX;
             if self.retention_is_due {
                 self.compact_one(count)?;

@@ -121,3 +121,60 @@ fn no_trouble_in_a_compaction_leaves_an_index_that_tells_of_more() {
     }
     assert!(met > 10, "{met}");
 }
+
+#[test]
+fn a_repair_that_is_killed_leaves_no_log_that_hides_the_loss() {
+    let (disk, name) = compacted();
+    for calls in 0..400 {
+        let short = changed(&disk, &name, |bytes| {
+            bytes.truncate(bytes.len() - RECORD_BYTES);
+        });
+        short.cut_power_after(calls);
+        if repair(&short, false, &mut |_| {}, &mut |_| {}).is_ok() {
+            assert!(calls > 20, "it was never killed");
+            return;
+        }
+        let after = short.crash();
+        let files = after.files();
+        let (_, bytes) = files.iter().find(|file| file.0 == name).unwrap();
+        let is_repaired = bytes.get(24..32) == Some(&[0xff; 8][..]);
+        let sound = inspect::verify(&after, &mut |_| {}).unwrap().is_sound();
+        let opens = try_open(&after, &options(100)).is_ok();
+        assert!(
+            is_repaired || !(sound || opens),
+            "killed after {calls} calls"
+        );
+        repair(&after, false, &mut |_| {}, &mut |_| {}).unwrap();
+        assert!(inspect::verify(&after, &mut |_| {}).unwrap().is_sound());
+        try_open(&after, &options(100)).unwrap();
+    }
+    panic!("a repair without end");
+}
+
+#[test]
+fn what_it_was_copied_from_is_not_removed_beside_a_damaged_copy() {
+    let disk = FaultStorage::new(5);
+    let (mut writer, ..) = try_open(&disk, &options(100)).unwrap();
+    for round in 0..40_u8 {
+        commit(&mut writer, "busy", &[&[round; 200]]).unwrap();
+        commit(&mut writer, "daily", &[&[round; 44]]).unwrap();
+    }
+    let sources = disk.files();
+    writer.retain(1000).unwrap();
+    let copies = disk.files();
+    // As a crash leaves it right behind the rename.
+    let both = FaultStorage::new(6);
+    for (name, bytes) in sources.into_iter().chain(copies) {
+        if name.ends_with("log") {
+            both.put(&name, bytes);
+        }
+    }
+    let damaged = changed(&both, "00000000000000000001.log", |bytes| {
+        let at = bytes.len() - 20;
+        *bytes.get_mut(at).unwrap() ^= 1;
+    });
+    let before = damaged.files();
+    let refused = try_open(&damaged, &options(100)).map(drop);
+    assert!(matches!(refused, Err(OpenError::Damaged(_))), "{refused:?}");
+    assert_eq!(damaged.files(), before);
+}
