@@ -16,6 +16,7 @@ use crate::header::{HEADER_END, MIXED, SegmentHeader, VERSION};
 use crate::index::{Index, MemoryIndex, Posting};
 use crate::reader::Shared;
 use crate::record::Record;
+use crate::retention::FORGOTTEN_AT_ONCE;
 use crate::rules::{Floors, Rules, View};
 use crate::segment::{Scanned, Segment, SegmentList, log_name};
 use crate::storage::{Storage, StorageFile};
@@ -125,7 +126,6 @@ impl Writer {
     /// another segment.
     fn install(&mut self, compacted: &Compacted) -> Result<(), CommitError> {
         let sources = &*compacted.sources;
-        self.damaged += compacted.damaged;
         let Some(segment) = &compacted.segment else {
             return self.forget(sources);
         };
@@ -147,6 +147,7 @@ impl Writer {
         let place = segments.partition_point(|it| it.first < segment.first);
         segments.insert(place, Arc::clone(segment));
         self.shared.replace(segments);
+        self.damaged += compacted.damaged;
         self.seal(segment);
         self.gone.push(Arc::clone(first));
         self.doomed.extend(others.iter().cloned());
@@ -211,7 +212,10 @@ impl Compaction {
                 continue;
             }
             let joined = plans.last_mut().filter(|plan| {
-                joins && plan.bytes + bytes <= segment_bytes && spans_little(segments, plan, place)
+                joins
+                    && plan.bytes + bytes <= segment_bytes
+                    && plan.sources.len() < FORGOTTEN_AT_ONCE
+                    && spans_little(segments, plan, place)
             });
             if let Some(plan) = joined {
                 plan.sources.end = place + 1;

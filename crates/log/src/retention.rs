@@ -34,7 +34,7 @@ const COMPACT_EVERY_MS: u64 = 60_000;
 
 /// How many segments that are due one call forgets: each takes a sync of the directory, for which
 /// commits wait.
-const FORGOTTEN_AT_ONCE: usize = 64;
+pub(crate) const FORGOTTEN_AT_ONCE: usize = 64;
 
 /// With more segments that wait for the upkeep to copy what is kept of them, the writer does it itself,
 /// and commits wait: else a log would outgrow its disk where more is stored than can be copied.
@@ -57,7 +57,8 @@ impl Retained {
 impl Writer {
     /// Forgets what [`Retention`](crate::Retention) allows to be forgotten.
     ///
-    /// To be called now and then: nothing is forgotten otherwise. Holds afterwards, as far as the
+    /// To be called now and then, and again as long as [`Writer::retention_is_due`]: nothing is forgotten
+    /// otherwise, and one call forgets 64 segments at most. Holds afterwards, as far as the
     /// newest segment, which is never forgotten, allows: `bytes_max` is not exceeded; at least
     /// `events_max` records are held, and at most an eighth and one batch more; records up to
     /// `age_ms_max` are held, and none that are older by more than an eighth, if this is called

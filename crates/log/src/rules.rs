@@ -1,7 +1,8 @@
 //! What retention says of single topics.
 //!
-//! A topic with a rule of its own is kept by that rule and by no other. Nothing is held in memory
-//! for it: what the rule still keeps is found in the indexes, from the newest segment back.
+//! A topic with a rule of its own is kept by that rule and by no other. What the rule still keeps is
+//! found in the indexes, from the newest segment back. In memory there is only, for compaction, how far
+//! back counts and bytes reached for each topic that had used them up: its name and a number.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

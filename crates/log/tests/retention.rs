@@ -439,3 +439,37 @@ fn what_a_count_left_out_is_told_also_when_the_newest_was_cut_off() {
     assert!(found.cut.is_some());
     assert_eq!(read(&reader), (vec![2], true));
 }
+
+/// Each segment takes a sync of the directory, for which commits wait.
+#[test]
+fn one_call_does_not_forget_thousands() {
+    for rules in [Vec::new(), vec![rule("daily")]] {
+        let disk = FaultStorage::new(1);
+        let mut options = options(rules);
+        options.retention.events_max = None;
+        let (mut writer, ..) = try_open(&disk, &options).unwrap();
+        for round in 0..300_u32 {
+            commit(
+                &mut writer,
+                "busy",
+                &[&[u8::try_from(round % 256).unwrap(); 4000]],
+            )
+            .unwrap();
+        }
+        writer.close().unwrap();
+        options.retention.events_max = Some(8);
+        let (mut writer, reader, _) = try_open(&disk, &options).unwrap();
+        let _upkeep = writer.upkeep();
+        let mut calls = 0;
+        loop {
+            let forgotten = writer.retain(1000).unwrap().segments;
+            assert!(forgotten <= 64, "{forgotten} in one call");
+            calls += 1;
+            if !writer.retention_is_due() {
+                break;
+            }
+        }
+        assert!((4..10).contains(&calls), "{calls} calls");
+        assert!(reader.stats().segments < 40);
+    }
+}
