@@ -535,6 +535,12 @@ fn check_refusal(error: &OpenError, now: &Files, changed: &[&str]) {
             assert!(now.contains_key(segment), "{error}");
         }
         OpenError::Missing { before, .. } => assert!(now.contains_key(before), "{error}"),
+        OpenError::Gone { segment, index } => {
+            assert!(
+                !now.contains_key(segment) && now.contains_key(index),
+                "{error}"
+            );
+        }
         error => panic!("a disk that works was blamed: {error}"),
     }
 }
