@@ -25,11 +25,11 @@ use crate::storage::{Storage, StorageFile};
 /// What is wrong where nothing is.
 pub(crate) const LOST: &str = "there was more when the log was closed";
 
-/// So much behind the end of a log that was closed must be zeros. More than a record's head.
-const BEHIND_CLOSED_BYTES: u64 = 4096;
-
 /// The same of a compacted segment.
 pub(crate) const SHORTENED: &str = "its index tells that there was more";
+
+/// So much behind the end of a log that was closed must be zeros. More than a record's head.
+const BEHIND_CLOSED_BYTES: u64 = 4096;
 
 /// What an index tells of its segment.
 pub(crate) struct Closed {

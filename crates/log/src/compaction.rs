@@ -18,7 +18,7 @@ use crate::reader::Shared;
 use crate::record::Record;
 use crate::retention::FORGOTTEN_AT_ONCE;
 use crate::rules::{Floors, Rules, View};
-use crate::segment::{Scanned, Segment, SegmentList, log_name};
+use crate::segment::{Scanned, Segment, SegmentList, log_name, narrow_within};
 use crate::storage::{Storage, StorageFile};
 use crate::upkeep::Helper;
 use crate::writer::{Writer, refused};
@@ -409,10 +409,10 @@ impl Copy {
     ) -> Result<(), ReadError> {
         let offset = self.written + self.buffer.len() as u64;
         // Both were looked at when it was planned.
-        let ordinal = narrow_of(record.head.sequence.saturating_sub(self.first));
+        let ordinal = narrow_within(record.head.sequence.saturating_sub(self.first));
         self.buffer.extend_from_slice(bytes);
         self.scanned
-            .push(ordinal, narrow_of(offset), self.salt, record);
+            .push(ordinal, narrow_within(offset), self.salt, record);
         if self.buffer.len() >= WRITE_BYTES {
             self.flush()?;
             between();
@@ -431,9 +431,4 @@ impl Copy {
         self.buffer.clear();
         Ok(())
     }
-}
-
-/// What fits: a plan spans fewer sequences than 2^32, and a segment has fewer bytes.
-fn narrow_of(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -228,7 +228,7 @@ impl Segment {
 
     /// A sequence counted from the first. Segments hold fewer than 2^32 records.
     pub(crate) fn ordinal(&self, sequence: u64) -> u32 {
-        u32::try_from(sequence.saturating_sub(self.first)).unwrap_or(u32::MAX)
+        narrow_within(sequence.saturating_sub(self.first))
     }
 
     pub(crate) fn fault(&self, operation: &'static str, error: io::Error) -> StorageFault {
@@ -322,7 +322,7 @@ impl Segment {
     pub(crate) fn publish(&self, batch: &Batch) -> Due {
         let base = self.len();
         let mut fresh = self.fresh();
-        fresh.take(batch, narrow_offset(base));
+        fresh.take(batch, narrow_within(base));
         let due = fresh.due();
         drop(fresh);
         if self.records() == 0 {
@@ -405,9 +405,9 @@ impl Segment {
     }
 }
 
-/// An offset within a segment, which is never 4 GiB long.
-fn narrow_offset(offset: u64) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX)
+/// An offset within a segment, which is never 4 GiB long, or a sequence counted from its first.
+pub(crate) fn narrow_within(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Reads all records of a segment's file, up to the last whole group.
